@@ -37,6 +37,7 @@ require_relative "redis_ipc/runtime/tracing"
 require_relative "redis_ipc/runtime/correlation"
 require_relative "redis_ipc/request_reply/call_pipeline"
 require_relative "redis_ipc/request_reply/handler_pipeline"
+require_relative "redis_ipc/runtime/running_handlers"
 require_relative "redis_ipc/runtime/engine_session"
 require_relative "redis_ipc/runtime/names"
 require_relative "redis_ipc/runtime/byte_size"
@@ -52,6 +53,8 @@ require_relative "redis_ipc/runtime/signal_watch"
 require_relative "redis_ipc/runtime/exit_blocks"
 require_relative "redis_ipc/runtime/process_hooks"
 require_relative "redis_ipc/events"
+require_relative "redis_ipc/metrics"
+require_relative "redis_ipc/probes"
 
 # Request/reply between Ruby processes through the Redis they already run, and events.
 #

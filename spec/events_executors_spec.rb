@@ -15,7 +15,8 @@ RSpec.describe "the executors of events" do
   describe "handle what was taken together" do
     let(:setup) { Struct.new(:batch, :ordered?) }
     let(:delivery) { ->(_, event) { (got << event) && event != 2 } }
-    let(:intake) { instance_double(executors.const_get(:Intake), stopping?: false) }
+    let(:running) { RedisIPC.const_get(:RunningHandlers).new }
+    let(:intake) { instance_double(executors.const_get(:Intake), stopping?: false, running: running) }
 
     def handle(ordered)
       executors::Handling.new(setup.new(nil, ordered), delivery).call(nil, [1, 2, 3], intake)

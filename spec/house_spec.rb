@@ -69,7 +69,9 @@ RSpec.describe "the imports between folders" do
     "json_rpc" => %w[runtime],
     "events" => %w[runtime],
     "rails" => %w[request_reply json_rpc events],
-    "cli" => %w[version rails],
+    "metrics" => %w[version request_reply json_rpc events],
+    "probes" => %w[metrics],
+    "cli" => %w[version rails probes],
     "testing" => %w[request_reply json_rpc events]
   )
 

@@ -18,6 +18,7 @@ module RedisIPC
     # - `join(deadline)` waits until no handler runs any more, at most until that moment of {Monotonic}.
     # - `kill` ends what still runs, where that is possible. The engine then hands back what was not settled.
     # - `current?` says whether the calling thread is one of its workers.
+    # - `alive?` says whether a worker is there.
     # @api private
     module Executors
       class << self

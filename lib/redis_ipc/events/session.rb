@@ -20,14 +20,26 @@ module RedisIPC
         label = setup.title
         @reporter = ThreadPool.new("event reporter", label) { tell_one }
         @pruner = ExactlyOnce::Pruner.new(setup, label, &report)
-        super(label, setup.callables, workers: nil, others: [@reporter, @pruner]) do |logins|
+        @losses = Hash.new(0)
+        @counting = Mutex.new
+        super(label, setup.callables, workers: nil, others: [@reporter, @pruner], labels: labels_of(setup)) do |logins|
           Native::EventConsumer.start(setup.stream, setup.group.to_s, setup.core, logins)
         end
-        @intake = Executors::Intake.new(@engine, setup) { |told| @lost.call(Loss.new(told)) }
+        @intake = Executors::Intake.new(@engine, setup, running) { |told| tell_loss(told) }
       end
 
       def reconnect_after_fork?
         settings.reconnect_after_fork
+      end
+
+      # (see EngineSession#losses)
+      def losses
+        @losses.dup
+      end
+
+      # @return [Integer] how many handlers may run at the same time; 0 if the core forwards the events itself
+      def handlers
+        settings.forwarding && !settings.forwarding.asked? ? 0 : settings.concurrency.handlers
       end
 
       # Starts the workers.
@@ -55,7 +67,18 @@ module RedisIPC
       private
 
       def pass_on(report)
-        report.kind == :loss ? @lost.call(Loss.new(report.loss)) : super
+        report.kind == :loss ? tell_loss(report.loss) : super
+      end
+
+      def labels_of(setup)
+        { kind: "events", source: setup.source.kind.name, stream: setup.stream, group: setup.group.to_s,
+          consumer: setup.name }
+      end
+
+      # @param told [Hash{Symbol => Object}] the loss from the core
+      def tell_loss(told)
+        @counting.synchronize { @losses[told[:cause]] += 1 }
+        @lost.call(Loss.new(told))
       end
 
       # Ends handlers that still run, if the executor can.

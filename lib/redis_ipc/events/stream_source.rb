@@ -32,6 +32,11 @@ module RedisIPC
         freeze
       end
 
+      # @return [Symbol] the declaration
+      def kind
+        :stream
+      end
+
       # @return [Boolean] whether Redis keeps no events of this source
       def live?
         false

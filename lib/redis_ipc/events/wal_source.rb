@@ -35,6 +35,11 @@ module RedisIPC
         freeze
       end
 
+      # (see StreamSource#kind)
+      def kind
+        :wal
+      end
+
       # (see StreamSource#lag?)
       def lag?
         true

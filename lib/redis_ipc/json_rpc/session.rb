@@ -14,7 +14,8 @@ module RedisIPC
         @queue = queue
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
-        super(queue, callables, workers: workers, others: [@reporter], &start)
+        super(queue, callables, workers: workers, others: [@reporter], labels: { kind: "json_rpc", stream: queue },
+                                &start)
       end
 
       # A server or a client keeps its options itself.

@@ -40,6 +40,11 @@ module RedisIPC
         @outdated ? true : false
       end
 
+      # @return [Boolean] whether some that should run here could not be started yet
+      def missing?
+        @serving && @missing ? true : false
+      end
+
       # Starts all classes here, now or once Redis is there. It may be called again.
       # @raise [ConfigurationError]
       def run_here

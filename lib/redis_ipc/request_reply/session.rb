@@ -21,6 +21,7 @@ module RedisIPC
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
             workers: ThreadPool.new("consumer", label, serves: [stream.stream_name, stream.group_name]) { serve_one },
+            labels: { kind: "request_reply", stream: stream.stream_name, group: stream.group_name },
             others: [@dispatchers]) do |logins|
         Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves, logins)
       end
@@ -85,7 +86,23 @@ module RedisIPC
 
     # @return [Hash{Symbol => Integer}] the counters, and how many threads run handlers and are doing so
     def stats
-      super.merge(handlers: @serves ? @workers.size : 0, busy_handlers: @running.size)
+      super.merge(handlers: handlers, busy_handlers: @running.size)
+    end
+
+    # @return [Integer] 0 without a handler
+    def handlers
+      @serves ? super : 0
+    end
+
+    # Returns whether the deadline of its request has passed.
+    # @param running [RunningHandlers::Running]
+    def overdue?(running)
+      running.subject.expired?
+    end
+
+    # @return [Boolean] true without a handler
+    def workers_alive?
+      !@serves || super
     end
 
     # Tells the user of an error.

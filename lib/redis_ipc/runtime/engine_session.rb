@@ -10,16 +10,19 @@ module RedisIPC
     # @param callables [Hash{Symbol => #call}] the callables that give a user name or a password at each login
     # @param workers [ThreadPool, nil] they end when the engine takes nothing more
     # @param others [Array<ThreadPool>] they end when it is closed
+    # @param labels [Hash{Symbol => String}] where it belongs
     # @yieldparam logins [Native::Logins, nil] the queue by which the engine asks for them
     # @yieldreturn [Native::Engine, Native::ListServer, Native::ListClient] the engine, started
-    def initialize(label, callables, workers:, others:, &start)
+    def initialize(label, callables, workers:, others:, labels: {}, &start)
       @label = label
+      @labels = labels.freeze
       @workers = workers
       @others = others
       @pid = Process.pid
       @closing = Mutex.new
       @starting = BriefMutex.new
       @not_begun = []
+      @busy = RunningHandlers.new
       @logins = Logins.open(callables, label)
       @engine = started(&start)
     end
@@ -31,6 +34,41 @@ module RedisIPC
     # @return [Hash{Symbol => Integer}] the counters
     def stats
       @engine.stats
+    end
+
+    # @return [Hash{Symbol => String}] where it belongs: its kind (`"request_reply"`, `"json_rpc"` or `"events"`), the
+    #   stream and the group. It is frozen, and empty for what only publishes
+    attr_reader :labels
+
+    # @return [RunningHandlers] the handlers that run now
+    def running
+      @busy
+    end
+
+    # @return [Hash{Symbol => Integer}] how many losses of events were told, by cause
+    def losses
+      {}
+    end
+
+    # Returns whether a handler has run for longer than anybody waits for it.
+    # @param _running [RunningHandlers::Running]
+    def overdue?(_running)
+      true
+    end
+
+    # @return [Integer] how many handlers may run at the same time
+    def handlers
+      @workers ? @workers.size : 0
+    end
+
+    # @return [Boolean] whether there are threads for its handlers, as long as it takes requests or events
+    def workers_alive?
+      @workers.nil? || @quieted || @workers.alive?
+    end
+
+    # @return [Boolean] whether it was told to take no more
+    def quiet?
+      @quieted ? true : false
     end
 
     # Returns whether it is of this process, and neither closed nor being closed.
@@ -63,6 +101,7 @@ module RedisIPC
     def quiet
       return if @workers.nil? || @pid != Process.pid
 
+      @quieted = true
       @closing.synchronize do
         @workers.retire
         @engine.quiet
@@ -93,9 +132,11 @@ module RedisIPC
 
       subject = yield request
       begun = true
+      running = @busy.begin(subject)
       @serve.call(subject)
       request
     ensure
+      @busy.end(running) if running
       @not_begun.push(request) if request && !begun
     end
 
@@ -137,6 +178,7 @@ module RedisIPC
 
     def finish(timeout)
       @closing.synchronize do
+        @quieted = true
         deadline = Monotonic.now + timeout
         pools.each(&:retire)
         @engine.quiet if @workers

@@ -9,6 +9,7 @@ module RedisIPC
     private_constant :WORKER
 
     @on_fork = []
+    @on_end = []
     @streams = {}.compare_by_identity
     @mutex = Mutex.new
 
@@ -16,6 +17,19 @@ module RedisIPC
       # @yield runs in each child, right after the fork; it must not block
       def on_fork(&block)
         @on_fork << block
+      end
+
+      # @yield runs when a session has been closed; it must not block, nor connect or disconnect anything
+      # @yieldparam session [EngineSession]
+      # @yieldparam stream [Stream, JSONRPC::Endpoint] what it belongs to
+      def on_end(&block)
+        @on_end << block
+      end
+
+      # Runs the block while no session opens or ends.
+      # @yieldparam streams [Hash{EngineSession => Object}] what each open session belongs to
+      def look
+        @mutex.synchronize { yield @streams }
       end
 
       # @return [Boolean] whether this process works for the one that forked it (see {fork_worker})
@@ -61,7 +75,8 @@ module RedisIPC
       # @param session [EngineSession] one that is closed
       def forget(session)
         @mutex.synchronize do
-          @streams.delete(session)
+          stream = @streams.delete(session)
+          @on_end.each { |block| block.call(session, stream) } if stream
           SignalWatch.stop if @streams.empty?
         end
       end

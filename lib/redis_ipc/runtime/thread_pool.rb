@@ -70,6 +70,11 @@ module RedisIPC
       @retired = true
     end
 
+    # Returns whether any of its threads is alive. One that is killed is replaced before it ends.
+    def alive?
+      @threads.values.any?(&:alive?)
+    end
+
     # @yieldparam thread [Thread] each of them
     def each(&block)
       @threads.values.each(&block)

@@ -22,6 +22,11 @@ module RedisIPC
         def current?
           false
         end
+
+        # Returns true: the core has the only thread that it needs.
+        def alive?
+          true
+        end
       end
     end
   end

@@ -83,6 +83,11 @@ module RedisIPC
           @reactor.current?
         end
 
+        # (see Executors)
+        def alive?
+          @reactor.alive?
+        end
+
         private
 
         # Takes events while a place is free.

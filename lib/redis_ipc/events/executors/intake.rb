@@ -12,14 +12,19 @@ module RedisIPC
 
         # @param engine [Native::EventConsumer, Link]
         # @param setup [Setup]
+        # @param running [RunningHandlers] is told which handlers run
         # @yieldparam loss [Hash{Symbol => Object}] a loss that the engine delivered in place of an event
-        def initialize(engine, setup, &lost)
+        def initialize(engine, setup, running, &lost)
           @engine = engine
+          @running = running
           @lost = (lost if setup.live?)
           @batch = setup.batch
           @ordered = setup.ordered?
           @pid = Process.pid
         end
+
+        # @return [RunningHandlers]
+        attr_reader :running
 
         # From now on, begins no event.
         def stop

@@ -89,6 +89,11 @@ module RedisIPC
           @feeders.current?
         end
 
+        # (see Executors)
+        def alive?
+          @feeders.alive?
+        end
+
         private
 
         def feed
@@ -109,11 +114,14 @@ module RedisIPC
         def send_out(seat, engine, events)
           return false if @intake.stopping?
 
+          sent = @intake.running.begin(events.first)
           seat.occupied { @errands.run(seat, engine, events) }
         rescue SystemCallError, ThreadError => e
           @report.call(Error.new("a worker process could not be forked: #{e.message}"))
           sleep(PAUSE) unless @intake.stopping?
           false
+        ensure
+          @intake.running.end(sent) if sent
         end
       end
     end

@@ -52,6 +52,11 @@ module RedisIPC
           @pool.current?
         end
 
+        # (see Executors)
+        def alive?
+          @pool.alive?
+        end
+
         private
 
         def serve

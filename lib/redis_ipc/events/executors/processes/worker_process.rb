@@ -19,7 +19,7 @@ module RedisIPC
           # Takes events for a thread of this process.
           class Intake < Executors::Intake
             def initialize(link, setup)
-              super
+              super(link, setup, RunningHandlers.new)
               @link = link
             end
 

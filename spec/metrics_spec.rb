@@ -1,0 +1,164 @@
+# frozen_string_literal: true
+
+# What a process has counted stays, so these examples use streams and queues that no other does.
+RSpec.describe RedisIPC::Metrics do
+  let(:gate) { Queue.new }
+
+  after { gate.close }
+
+  # Returns the value of a sample; nil if there is none with these labels.
+  def value(name, labels = {})
+    family = described_class.families.find { |one| one.name == name }
+    family&.samples&.find { |sample| labels <= sample.labels }&.value
+  end
+
+  # Returns the samples that Prometheus's own parser finds, by name and labels.
+  def parsed(accept)
+    skip "Debian's python3-prometheus-client is not installed" unless PrometheusParser.there?
+
+    type, text = described_class.text(accept: accept)
+    families = PrometheusParser.parse(text, open: type.start_with?("application/openmetrics-text"))
+    families.values.flat_map(&:last).to_h { |name, labels, value| [[name, labels], value] }
+  end
+
+  def ask(parent, content, **options)
+    parent.send_to_group(content: content, to: "child", **options)
+  end
+
+  def streams_at_work
+    connect("child", stream: stream, consumer: { pool_size: 2 }) do |entry|
+      entry.content == "no" ? entry.reject("no") : entry.fulfill(entry.content)
+    end
+    parent = connect("parent", stream: stream)
+    ask(parent, "yes")
+    ask(parent, "no")
+    unclaimed { parent.send_to_group(content: 1, to: "nobody", timeout: 0.05) }
+  end
+
+  def lists_at_work
+    rpc_server(stream, threads: 4) { |server| server.on("add") { |one, two| one + two } }
+    rpc_client(stream).call("add", 1, 2)
+  end
+
+  def consumers_at_work
+    handler = proc { define_method(:call) { |event| raise "bad" if event.data == 2 } }
+    consumer = start(consumer_class(stream: events_stream, &handler), attempts: 1)
+    RedisIPC::Events.publish_all(events_stream, [1, 2, 3].map { |data| { data: data } }, redis_options: redis_options)
+    eventually { consumer.stats.values_at(:acknowledged, :dead_lettered) == [2, 1] }
+  end
+
+  describe "of streams, JSON-RPC and events" do
+    before { [streams_at_work, lists_at_work, consumers_at_work] }
+
+    let(:stream) { SecureRandom.hex }
+    let(:events_stream) { "#{stream} events" }
+    let(:child) { { "kind" => "request_reply", "stream" => stream, "group" => "child" } }
+    let(:parent) { child.merge("group" => "parent") }
+    let(:queue) { { "kind" => "json_rpc", "stream" => stream } }
+    let(:events) { { "kind" => "events", "source" => "stream", "stream" => events_stream, "group" => "billing" } }
+
+    def all_of(samples, labels)
+      samples.select { |(_, its), _| labels <= its }.to_h { |(name, its), value| [[name, its["outcome"]], value] }
+    end
+
+    it "are read by Prometheus's parser" do
+      samples = parsed("text/plain")
+      expect(all_of(samples, child)).to include(
+        ["redis_ipc_requests_taken_total", nil] => 2, ["redis_ipc_answers_sent_total", nil] => 2,
+        ["redis_ipc_handlers", nil] => 2, ["redis_ipc_handlers_busy", nil] => 0, ["redis_ipc_connected", nil] => 1
+      )
+      expect(all_of(samples, parent)).to include(
+        %w[redis_ipc_calls_total fulfilled] => 1, %w[redis_ipc_calls_total rejected] => 1,
+        %w[redis_ipc_calls_total timed_out] => (be >= 1), ["redis_ipc_handlers", nil] => 0
+      )
+      # The server and the client of a queue have the same labels.
+      expect(all_of(samples, queue)).to include(
+        ["redis_ipc_requests_taken_total", nil] => 1, %w[redis_ipc_calls_total fulfilled] => 1,
+        ["redis_ipc_handlers", nil] => 4
+      )
+      expect(all_of(samples, events)).to include(
+        ["redis_ipc_events_taken_total", nil] => 3, %w[redis_ipc_events_total done] => 2,
+        ["redis_ipc_dead_lettered_total", nil] => 1, ["redis_ipc_handlers", nil] => 5
+      )
+      expect(samples).to include(["redis_ipc_build_info", { "version" => RedisIPC::VERSION }] => 1)
+    end
+
+    it "are the same in OpenMetrics, which its stricter parser reads" do
+      accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+      # These change from one look to the next.
+      changing = ->((name, _), _) { name.match?(/held|open/) }
+      expect(parsed(accept).reject(&changing)).to eq(parsed(nil).reject(&changing))
+    end
+  end
+
+  it "has names that would break a line in a form that the parser gives back" do
+    name = "a\"b\\c\nd"
+    connect("child", stream: name, &echo)
+    [nil, "application/openmetrics-text"].each do |accept|
+      expect(parsed(accept).keys).to include(["redis_ipc_connected", hash_including("stream" => name)])
+    end
+  end
+
+  it "keeps what ended connections have counted, and adds what the next one counts" do
+    child = connect("child", stream: "kept", &echo)
+    parent = connect("parent", stream: "kept")
+    labels = { stream: "kept", group: "child" }
+    ask(parent, 1)
+    child.disconnect
+    expect(value("redis_ipc_answers_sent", labels)).to eq(1)
+    expect(value("redis_ipc_connected", labels)).to be_nil
+    child.connect(redis_options: redis_options)
+    ask(parent, 1)
+    eventually { value("redis_ipc_answers_sent", labels) == 2 }
+    expect(value("redis_ipc_connected", labels)).to eq(1)
+  end
+
+  it "begins anew in a fork, which has counted nothing yet" do
+    connect("child", stream: "forked", &echo)
+    ask(connect("parent", stream: "forked"), 1)
+    reader, writer = IO.pipe
+    child = Process.fork do
+      streams.each { |one| one.disconnect(timeout: 0) }
+      writer.puts([value("redis_ipc_answers_sent", { stream: "forked" }).to_i,
+                   value("redis_ipc_calls", { stream: "forked" }).to_i].inspect)
+      exit!(0)
+    end
+    Process.wait(child)
+    expect(reader.gets.chomp).to eq("[0, 0]")
+  end
+
+  it "shows for how long the oldest handler has run" do
+    begun = Queue.new
+    gate = self.gate
+    connect("child", stream: "slow") { |entry| (begun << entry) && entry.fulfill(gate.pop) }
+    parent = connect("parent", stream: "slow")
+    2.times { parent.async_send_to_group(content: 1, to: "child", timeout: 5) }
+    2.times { next_of(begun) }
+    labels = { stream: "slow", group: "child" }
+    expect(value("redis_ipc_handlers_busy", labels)).to eq(2)
+    expect(value("redis_ipc_handler_running_seconds_max", labels)).to be_between(0, 10).exclusive
+    2.times { gate << 1 }
+    eventually { value("redis_ipc_handlers_busy", labels).zero? }
+    expect(value("redis_ipc_handler_running_seconds_max", labels)).to eq(0)
+  end
+
+  it "counts losses by their cause" do
+    losses = Queue.new
+    consume_from(channel: "prices", redis_options: redis_options, on_loss: losses.method(:<<)) { nil }
+    labels = { source: "channel", stream: "prices", cause: "disconnected" }
+    while_unsubscribed(redis) { redis.publish("prices", "1") }
+    next_of(losses)
+    expect(value("redis_ipc_event_losses", labels)).to be >= 1
+  end
+
+  {
+    nil => "text/plain", "*/*" => "text/plain", "text/plain" => "text/plain", "nonsense;;q=" => "text/plain",
+    "application/openmetrics-text;q=0" => "text/plain",
+    "application/openmetrics-text;q=0.2, text/plain;q=0.7" => "text/plain",
+    "application/openmetrics-text; version=1.0.0" => "application/openmetrics-text"
+  }.each do |accept, type|
+    it "answers #{accept.inspect} with #{type}" do
+      expect(described_class.text(accept: accept).first).to start_with("#{type};")
+    end
+  end
+end
