@@ -11,12 +11,12 @@ RSpec.describe "the garbage collector" do
   def expect_done(script, **environment)
     tour = "require #{File.expand_path("../soak/tour", __dir__).inspect}"
     process = ruby("$stderr.reopen($stdout)\n#{tour}\n#{script}", **environment)
-    expect(process.line(timeout: 50)).to eq("done")
+    expect(process.line(timeout: 110)).to eq("done")
     expect(process.wait).to be_success
     expect(process.rest).to eq("")
   end
 
-  it "may run at every allocation (GC.stress)" do
+  it "may run at every allocation (GC.stress)", timeout: 120 do
     expect_done(<<~RUBY)
       tour = Tour.new
       GC.stress = true
@@ -26,7 +26,7 @@ RSpec.describe "the garbage collector" do
     RUBY
   end
 
-  it "may move every object (auto_compact, verify_compaction_references)" do
+  it "may move every object (auto_compact, verify_compaction_references)", timeout: 120 do
     skip "this Ruby cannot compact" unless GC.respond_to?(:verify_compaction_references)
 
     expect_done(<<~RUBY, **keeping_pages)

@@ -1,6 +1,6 @@
 //! Tests of an instance's parts, each by itself, against a fake Redis.
 
-use crate::error::{ErrorKind, Fate};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::fake_server::{array, bulk, entry};
@@ -49,6 +49,15 @@ fn a_request_that_is_good_runs_and_one_that_was_withdrawn_is_acknowledged() {
     assert_eq!(admit(&fixture, vec![withdrawn], 1, || expect_acknowledgement(&fixture)), 0);
     let stats = &fixture.instance.endpoint.stats;
     assert_eq!([stats.taken.get(), stats.withdrawn.get()], [2, 1]);
+}
+
+#[test]
+fn an_acknowledgement_after_leaving_began_is_not_reported_because_leaving_hands_on_what_is_pending() {
+    let fixture = Fixture::new(json!({}));
+    fixture.sender.close();
+    assert!(!fixture.sender.send(Command::Acknowledge(vec![StreamId { ms: 7, seq: 7 }])));
+    fixture.instance.endpoint.report(Error::new(ErrorKind::Malformed, "the only report"));
+    assert!(fixture.reported().starts_with("the only report"));
 }
 
 #[test]

@@ -68,8 +68,12 @@ impl CommandContext {
         endpoint.report(Error { message, ..error.clone() }.entry(id));
     }
 
-    /// Reports once that Redis refuses acknowledgements.
+    /// Reports once that Redis refuses acknowledgements. One that comes after this instance began to leave is not
+    /// reported: leaving hands on what is pending, and reports if it cannot.
     pub fn fail_acknowledgement(&self, error: &Error) {
+        if matches!(error.kind, ErrorKind::Closed(_)) {
+            return;
+        }
         let message = format!(
             "requests were answered or dropped, but not acknowledged, so they stay pending: {}",
             error.message
