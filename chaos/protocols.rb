@@ -13,7 +13,8 @@ module Chaos
 
         # Returns the ids of the questions that were given up on.
         def dead(redis, place = Scene::PLACE)
-          redis.xrange("#{place}:dead:answerer").map { |_, fields| id_of(fields["content"]) }
+          letters = redis.xrange("#{place}:dead:answerer").map(&:last)
+          letters.reject { |fields| fields["dead_suspect"] }.map { |fields| id_of(fields["content"]) }
         end
 
         # Returns the number of requests that nobody has answered or dropped.

@@ -233,6 +233,7 @@ RSpec.describe "the wire protocol" do
       expect(dead_letters).to contain_exactly(
         request(ttl: "0", color: "red").transform_keys(&:to_s).merge(
           "dead_id" => redis_id, "dead_reason" => a_string_including("ttl"), "dead_deliveries" => "1",
+          "dead_holders" => "[]",
           "dead_at" => satisfy { |ms| (ms.to_i - redis_ms).abs < 10_000 }
         )
       )
@@ -462,6 +463,22 @@ RSpec.describe "the wire protocol" do
       expect(child.stats).to include(dead_lettered: 1)
       expect(ran).to be_empty
     end
+  end
+
+  it "marks a request that it has taken over among the dead letters, until it is answered" do
+    join
+    gate, started = Array.new(2) { Queue.new }
+    redis_id = ask(request(content: "1", dead_suspect: "forged"))
+    run("XREADGROUP", "GROUP", "child", "gone", "STREAMS", inbox, ">")
+    child = connect("child", consumer: { lease: 0.2 }, &held(started, gate))
+    next_of(started)
+    letter = dead_letters.first
+    holders = JSON.parse(letter["dead_holders"], symbolize_names: true)
+    expect(letter).to include("dead_id" => redis_id, "dead_suspect" => "1", "dead_deliveries" => "2", "content" => "1")
+    expect(holders).to match([{ instance: "gone", host: nil, pid: nil, delivery: 1 },
+                              { instance: child.instance_id, host: String, pid: Process.pid, delivery: 2 }])
+    gate << 1
+    eventually { dead_letters.empty? && run("XLEN", inbox).zero? }
   end
 
   describe "names with : and %" do

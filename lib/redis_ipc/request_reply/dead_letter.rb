@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # A dead letter is a request that was given up on. It is frozen.
+  # A dead letter is a request that was given up on, or a suspect: a request that may crash its processes. It is frozen.
   class DeadLetter
     include Undumpable
 
@@ -17,8 +17,11 @@ module RedisIPC
     attr_reader :reason
     # @return [Integer, nil] how often it was delivered
     attr_reader :deliveries
-    # @return [Time, nil] when it was given up on, on Redis's clock
+    # @return [Time, nil] when it was given up on, or became a suspect, on Redis's clock
     attr_reader :died_at
+    # @return [Array<Hash{Symbol => Object}>] the processes that had it from its second delivery on, and the one before:
+    #   `instance_id`, `host` and `pid` (nil if they are not known) and `delivery`. The latest 16 are kept
+    attr_reader :holders
     # @return [String, nil] the group that asked
     attr_reader :source_group
     # @return [String, nil] the instance that asked
@@ -33,9 +36,18 @@ module RedisIPC
       @engine = engine
       @group = group
       died_ms = row.delete(:died_ms)
+      @suspect = row.delete(:suspect)
+      @holders = holders_of(row.delete(:holders))
       @died_at = died_ms && Time.at(0, died_ms, :millisecond)
       row.each { |name, value| instance_variable_set(:"@#{name}", value) }
       freeze
+    end
+
+    # A request is a suspect from when it is delivered again (the process that had it died or hung) until it is answered
+    # or given up on. One that stays was not answered in time: probably it crashed the processes that had it.
+    # @return [Boolean] whether the request had not been given up on when this was written
+    def suspect?
+      @suspect
     end
 
     # Puts the request into its group's inbox again. It keeps its id, and its `redelivered?` is true. Nobody waits for
@@ -64,6 +76,16 @@ module RedisIPC
     # @return [String]
     def inspect
       LogText.line("#<#{self.class} #{id} of #{group}: #{LogText.of(reason)}>")
+    end
+
+    private
+
+    # Any client of Redis may have written them.
+    def holders_of(rows)
+      rows = rows.is_a?(Array) ? rows.grep(Hash) : []
+      rows.map do |row|
+        { instance_id: row[:instance], host: row[:host], pid: row[:pid], delivery: row[:delivery] }.freeze
+      end.freeze
     end
   end
 end

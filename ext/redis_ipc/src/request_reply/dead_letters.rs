@@ -5,6 +5,7 @@ use crate::request_reply::engine::NativeEngine;
 use crate::ruby::errors;
 use magnus::{Error, RArray, RHash, Ruby};
 use redis_ipc_core::RawEntry;
+use redis_ipc_core::request_reply::{HOLDERS, SUSPECT};
 use std::time::Duration;
 
 /// Returns up to `count` dead letters of `group` after the id `after`, each as a Hash.
@@ -62,6 +63,9 @@ fn row(ruby: &Ruby, letter: &RawEntry) -> Result<RHash, Error> {
         let number = find(field).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         row.aset(ruby.to_symbol(key), number)?;
     }
+    row.aset(ruby.to_symbol("suspect"), find(SUSPECT).is_some())?;
+    let holders = find(HOLDERS).map(|json| decode::from_json(ruby, json)).transpose();
+    row.aset(ruby.to_symbol("holders"), holders.ok().flatten())?;
     let content = find("content");
     let object = match content.map(|text| decode::from_json(ruby, text)).transpose() {
         Err(error) if errors::is_content(ruby, &error) => None,

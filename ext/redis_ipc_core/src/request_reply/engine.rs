@@ -13,6 +13,7 @@ use crate::foundation::redis::running::Running;
 use crate::foundation::redis::server_check::open_checked;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::nudge::Nudge;
 use crate::foundation::runtime::reports::Mailbox;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
@@ -35,9 +36,11 @@ use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::dead_letters::GroupLetters;
 use crate::request_reply::serving::service::{InboxReader, Service};
+use crate::request_reply::serving::suspect_marks::SuspectMarks;
 use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::Ledger;
 use crate::request_reply::tracking::request_queue::RequestQueue;
+use crate::request_reply::tracking::suspects::Suspects;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -54,6 +57,7 @@ pub struct Engine {
     sender: Arc<Sender>,
     /// Reads the inbox. `None` without a handler.
     reader: Option<Arc<InboxReader>>,
+    marks: Arc<SuspectMarks>,
     /// The ends of calls for which fibers wait. They have a queue of their own, so that no
     /// callback of the user delays them.
     pub wakes: Mailbox<Id>,
@@ -158,7 +162,10 @@ impl Engine {
         let options = &instance.options.consumer;
         let (ledger, acceptance) = (Arc::new(Ledger::default()), Arc::new(Acceptance::default()));
         let queue = Arc::new(RequestQueue::new(options.pool_size));
-        let explainer = Arc::new(Explainer::new(Arc::clone(instance), Arc::clone(registry)));
+        let nudge = Arc::<Nudge>::default();
+        let explainer =
+            Arc::new(Explainer::new(Arc::clone(instance), Arc::clone(registry), Arc::clone(&nudge)));
+        let suspects = Arc::new(Suspects::new(options.lease, Arc::clone(&nudge)));
         let context = CommandContext {
             instance: Arc::clone(instance),
             replies: Arc::clone(replies),
@@ -167,6 +174,7 @@ impl Engine {
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(instance.options.max_content_size),
             explainer: Arc::clone(&explainer),
+            suspects: Arc::clone(&suspects),
             unacknowledged: News::default(),
         };
         let sender = Arc::new(Sender::new(context, opened.sender));
@@ -184,6 +192,12 @@ impl Engine {
             reply_reader: Arc::clone(&reply_reader),
             ids: IdSource::default(),
         });
+        let marks = Arc::new(SuspectMarks::new(
+            Arc::clone(instance),
+            Arc::clone(consumer),
+            Arc::clone(registry),
+            Arc::clone(&suspects),
+        ));
         let admission = Arc::new(Admission::new(
             Arc::clone(instance),
             Arc::clone(inbox),
@@ -191,6 +205,7 @@ impl Engine {
             Arc::clone(&queue),
             Arc::clone(&sender),
             acceptance,
+            Arc::clone(&marks),
         ));
         let (consumer_waker, inbox_connection) = opened.inbox.unzip();
         let reader = consumer_waker.map(|waker| {
@@ -204,6 +219,7 @@ impl Engine {
             consumer: Arc::clone(consumer),
             queue: Arc::clone(&queue),
             sender: Arc::clone(&sender),
+            suspects: Arc::clone(&suspects),
             reader: reader.clone(),
         });
         // With at-most-once delivery no request is started twice.
@@ -224,6 +240,9 @@ impl Engine {
                 .cloned()
                 .collect(),
             explainer,
+            suspects,
+            marks: Arc::clone(&marks),
+            nudge,
             master_watch: MasterWatch::default(),
             news: News::default(),
         };
@@ -235,6 +254,7 @@ impl Engine {
             reply_reader,
             sender,
             reader,
+            marks,
             wakes: Mailbox::default(),
             reader_thread: Mutex::default(),
             threads: Mutex::default(),
@@ -307,6 +327,8 @@ impl Engine {
         if self.reader.is_some() {
             self.service.hand_on_open(open)?;
             self.service.hand_on_rest()?;
+            self.service.suspects.leave();
+            self.marks.clear()?;
         }
         self.registry.leave()
     }

@@ -5,6 +5,7 @@ use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::FakeServer;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::nudge::Nudge;
 use crate::foundation::runtime::reports::{Fetched, Report};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
@@ -20,8 +21,10 @@ use crate::request_reply::sending::command_context::CommandContext;
 use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
+use crate::request_reply::serving::suspect_marks::SuspectMarks;
 use crate::request_reply::tracking::ledger::Ledger;
 use crate::request_reply::tracking::request_queue::RequestQueue;
+use crate::request_reply::tracking::suspects::Suspects;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -39,6 +42,10 @@ pub struct Fixture {
     pub admission: Admission,
     /// The reader of answers. It has no thread.
     pub reply_reader: Arc<ReplyReader>,
+    /// The marks of requests that may crash their process.
+    pub marks: Arc<SuspectMarks>,
+    /// Is given when there is something to explain, or marks to remove.
+    pub nudge: Arc<Nudge>,
     /// Explains timeouts. It has no thread.
     pub explainer: Arc<Explainer>,
     /// The caller's side.
@@ -58,7 +65,16 @@ impl Fixture {
         let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
         let acceptance = Arc::new(Acceptance::default());
         let registry = Arc::new(Registry::new(Arc::clone(&instance), true));
-        let explainer = Arc::new(Explainer::new(Arc::clone(&instance), registry));
+        let nudge = Arc::<Nudge>::default();
+        let explainer =
+            Arc::new(Explainer::new(Arc::clone(&instance), Arc::clone(&registry), Arc::clone(&nudge)));
+        let suspects = Arc::new(Suspects::new(instance.options.consumer.lease, Arc::clone(&nudge)));
+        let marks = Arc::new(SuspectMarks::new(
+            Arc::clone(&instance),
+            Arc::clone(&consumer),
+            registry,
+            Arc::clone(&suspects),
+        ));
         let context = CommandContext {
             instance: Arc::clone(&instance),
             replies: Arc::clone(&replies),
@@ -67,6 +83,7 @@ impl Fixture {
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(1_000),
             explainer: Arc::clone(&explainer),
+            suspects,
             unacknowledged: News::default(),
         };
         let connection = instance.endpoint.connector.open(&Route::Server).unwrap();
@@ -80,7 +97,17 @@ impl Fixture {
         let reply_reader = Arc::new(reply_reader);
         let (asking, answers) = (Arc::clone(&sender), Arc::clone(&reply_reader));
         Self {
-            admission: Admission::new(Arc::clone(&instance), inbox, consumer, held, sending, acceptance),
+            admission: Admission::new(
+                Arc::clone(&instance),
+                inbox,
+                consumer,
+                held,
+                sending,
+                acceptance,
+                Arc::clone(&marks),
+            ),
+            marks,
+            nudge,
             calls: Calls {
                 instance: Arc::clone(&instance),
                 ledger,

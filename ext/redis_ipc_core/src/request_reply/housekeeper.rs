@@ -7,6 +7,7 @@ use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::nudge::Nudge;
 use crate::request_reply::asking::calls::Calls;
 use crate::request_reply::membership::arrivals;
 use crate::request_reply::membership::inbox::Inbox;
@@ -16,6 +17,8 @@ use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::service::Service;
+use crate::request_reply::serving::suspect_marks::SuspectMarks;
+use crate::request_reply::tracking::suspects::Suspects;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +46,12 @@ pub struct Housekeeper {
     pub blocking_reads: Vec<Arc<ReadCancel>>,
     /// Explains timeouts.
     pub explainer: Arc<Explainer>,
+    /// The requests held here that may crash this process.
+    pub suspects: Arc<Suspects>,
+    /// Their marks among the dead letters.
+    pub marks: Arc<SuspectMarks>,
+    /// Wakes this thread.
+    pub nudge: Arc<Nudge>,
     /// The check for a new master.
     pub master_watch: MasterWatch,
     /// The last reported failure, and when it was reported.
@@ -85,10 +94,11 @@ impl Housekeeper {
             let needed = tasks.iter().filter(|task| (task.needed)(self));
             let next = needed.map(|task| task.due).min().unwrap_or_else(Instant::now);
             let pause = next.saturating_duration_since(Instant::now());
-            if self.instance.endpoint.stop.pause_or(pause, self.explainer.urgent()) {
+            if self.instance.endpoint.stop.pause_or(pause, self.nudge.receiver()) {
                 return self.explainer.end();
             }
             self.explainer.run();
+            self.clear_marks();
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
                 if (task.needed)(self) {
                     self.perform(task);
@@ -132,7 +142,7 @@ impl Housekeeper {
         [
             Task::new(self.registry.dead_after(), Self::renew_ids).at_once(),
             Task::new(WATCH, Self::renew_ids).if_needed(|house| house.inbox.is_exhausted()),
-            Task::new(lease / 3, |house| house.take_over.renew()),
+            Task::new(lease / 3, Self::renew_leases),
             Task::new(lease / 4, |house| house.service.release_stuck()),
             Task::new(lease * 9 / 10, Self::take_over).at_once(),
             Task::new(SOON, Self::take_over_suspects).if_needed(|house| house.take_over.are_suspects_left()),
@@ -145,6 +155,19 @@ impl Housekeeper {
         self.calls.end_overdue();
         self.service.drop_overdue();
         Ok(())
+    }
+
+    fn renew_leases(&self) -> Result<(), Error> {
+        let now = Instant::now();
+        self.take_over.renew()?;
+        self.suspects.renewed(now, || self.service.queue.pick(|held| Some(held.id())));
+        Ok(())
+    }
+
+    fn clear_marks(&self) {
+        if let Err(error) = self.marks.clear() {
+            self.instance.endpoint.report_news(error, &self.news);
+        }
     }
 
     fn take_over(&self) -> Result<(), Error> {

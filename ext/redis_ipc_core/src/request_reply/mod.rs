@@ -20,6 +20,7 @@ mod part_tests;
 #[cfg(feature = "live-tests")]
 mod recovery_tests;
 
+pub use crate::foundation::redis::group_consumer::dead_letters::{HOLDERS, SUSPECT};
 pub use asking::calls::Calls;
 pub use engine::Engine;
 pub use membership::options::Options;

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::fake_server::{array, bulk, entry};
-use crate::foundation::redis::group_consumer::admission::Admission;
+use crate::foundation::redis::group_consumer::admission::{Admission, Earlier};
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::request_reply::fixture::Fixture;
@@ -21,9 +21,10 @@ const DONE: Option<&str> = Some(":1");
 
 /// Admits `entries`, which have this number of deliveries, while `redis` plays Redis. Returns how many are admitted.
 fn admit(fixture: &Fixture, entries: Vec<RawEntry>, deliveries: u32, redis: impl FnOnce()) -> usize {
-    let deliveries: HashMap<_, _> = entries.iter().map(|entry| (entry.id, deliveries)).collect();
+    let earlier = Earlier { deliveries, holder: "gone".to_owned() };
+    let earlier: HashMap<_, _> = entries.iter().map(|entry| (entry.id, earlier.clone())).collect();
     thread::scope(|scope| {
-        let admitted = scope.spawn(|| fixture.admission.admit(entries, &deliveries).len());
+        let admitted = scope.spawn(|| fixture.admission.admit(entries, &earlier).len());
         redis();
         admitted.join().unwrap()
     })
@@ -121,11 +122,110 @@ fn an_entry_that_is_no_request_becomes_a_dead_letter_and_its_caller_is_told() {
 #[test]
 fn a_request_that_was_delivered_too_often_becomes_a_dead_letter_and_its_caller_is_told() {
     let fixture = Fixture::new(json!({ "consumer": { "max_deliveries": 2 } }));
-    assert_eq!(admit(&fixture, vec![fixture.request("", &[])], 2, || {}), 1);
-    let admitted = admit(&fixture, vec![fixture.request("", &[])], 3, || {
-        expect_dead_letter(&fixture, "delivered 2 times without an answer", "RedisIPC::DeadLetteredError");
+    let request = fixture.request("", &[]);
+    let mark = mark_of(&request, r#"[{"instance":"a","host":"web-7","pid":7,"delivery":1}]"#);
+    let admitted = admit(&fixture, vec![request], 3, || {
+        fixture.server.expect("XRANGE s:dead:child", Some(&array(&[mark])));
+        let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n1-0"));
+        assert!(field(&words, "dead_holders").is_some_and(|holders| holders.contains("web-7")), "{words:?}");
+        assert_eq!(field(&words, "dead_suspect"), None);
+        fixture.server.expect("XDEL s:dead:child 8-0", DONE);
+        expect_rest_of_letter(&fixture);
+        expect_rejection(&fixture, "RedisIPC::DeadLetteredError");
     });
     assert_eq!(admitted, 0);
+    assert!(fixture.reported().contains("delivered 2 times without an answer"));
+}
+
+/// Encodes the mark `8-0` of a request.
+fn mark_of(request: &RawEntry, holders: &str) -> String {
+    let id = request.id.to_string();
+    entry("8-0", &[("dead_id", &*id), ("dead_holders", holders), ("dead_suspect", "1")])
+}
+
+fn expect_rest_of_letter(fixture: &Fixture) {
+    ["XTRIM", "PEXPIRE"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
+    fixture.server.expect("MEMORY USAGE s:dead:child", DONE);
+}
+
+/// Plays Redis while a request is marked as the letter `9-0`. `holder` is the row of XPENDING for this instance.
+fn expect_mark(fixture: &Fixture, before: &[String], holder: &[String]) -> Vec<String> {
+    fixture.server.expect("XRANGE s:dead:child", Some(&array(before)));
+    let names = &fixture.instance.names;
+    let presence = ["a", &*names.instance_id].map(|id| bulk(&format!("child:{id}:web-7:42")));
+    let living = presence.into_iter().flat_map(|name| [name, bulk("1")]).collect::<Vec<_>>();
+    fixture.server.expect("ZRANGE s:instances", Some(&array(&living)));
+    let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n9-0"));
+    expect_rest_of_letter(fixture);
+    let look = fixture.server.expect("XPENDING s:inbox:child child", Some(&array(holder)));
+    assert_eq!(look.last().map(String::as_str), Some(&*names.instance_id));
+    words
+}
+
+fn pending(request: &RawEntry) -> String {
+    array(&[bulk(&request.id.to_string()), bulk("me"), ":0".to_owned(), ":2".to_owned()])
+}
+
+#[test]
+fn a_request_that_was_taken_over_is_marked_before_it_runs_and_until_it_is_answered() {
+    let fixture = Fixture::new(json!({}));
+    let request = fixture.request("", &[("dead_suspect", "1"), ("dead_holders", "forged")]);
+    let id = request.id;
+    let before = mark_of(&request, r#"[{"instance":"a","host":"web-7","pid":42,"delivery":1}]"#);
+    let row = pending(&request);
+    let admitted = admit(&fixture, vec![request], 3, || {
+        let words = expect_mark(&fixture, &[before], &[row]);
+        assert_eq!(field(&words, "dead_suspect"), Some("1"));
+        assert_eq!(words.iter().filter(|word| *word == "dead_suspect" || *word == "forged").count(), 1);
+        let holders: serde_json::Value =
+            serde_json::from_str(field(&words, "dead_holders").unwrap()).unwrap();
+        let names: Vec<_> =
+            holders.as_array().unwrap().iter().map(|holder| holder["instance"].clone()).collect();
+        assert_eq!(names, ["a", "gone", &*fixture.instance.names.instance_id]);
+        assert_eq!(holders[2]["pid"], 42);
+        assert!(field(&words, "dead_reason").unwrap().contains(r#"the process 42 on "web-7""#));
+        fixture.server.expect("XDEL s:dead:child 8-0", DONE);
+    });
+    assert_eq!(admitted, 1);
+    fixture.marks.clear().unwrap();
+    fixture.sender.send(Command::Acknowledge(vec![id]));
+    expect_acknowledgement(&fixture);
+    fixture.nudge.receiver().recv().unwrap();
+    thread::scope(|scope| {
+        let clearing = scope.spawn(|| fixture.marks.clear());
+        // Another instance has replaced the mark.
+        fixture.server.expect("XDEL s:dead:child 9-0", Some(":0"));
+        let others = mark_of(&RawEntry { id, fields: None }, "[]");
+        let foreign = mark_of(&RawEntry { id: StreamId { seq: 7, ..id }, fields: None }, "[]");
+        fixture.server.expect("XRANGE s:dead:child", Some(&array(&[others, foreign])));
+        fixture.server.expect("XDEL s:dead:child 8-0", DONE);
+        clearing.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_request_that_another_instance_has_finished_meanwhile_loses_its_mark_and_does_not_run() {
+    let fixture = Fixture::new(json!({}));
+    let request = fixture.request("", &[]);
+    let admitted = admit(&fixture, vec![request], 2, || drop(expect_mark(&fixture, &[], &[])));
+    assert_eq!(admitted, 0);
+    thread::scope(|scope| {
+        let clearing = scope.spawn(|| fixture.marks.clear());
+        fixture.server.expect("XDEL s:dead:child 9-0", Some(":0"));
+        clearing.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_request_runs_without_a_mark_where_redis_refuses_it_and_where_nothing_runs_twice() {
+    let fixture = Fixture::new(json!({}));
+    let admitted = admit(&fixture, vec![fixture.request("", &[])], 2, || {
+        fixture.server.expect("XRANGE s:dead:child", Some("-NOPERM no permissions"));
+    });
+    assert_eq!(admitted, 1);
+    assert!(fixture.reported().contains("run unmarked"));
+    let fixture = Fixture::new(json!({ "consumer": { "delivery": "at_most_once" } }));
+    assert_eq!(admit(&fixture, vec![fixture.request("", &[])], 2, || {}), 1);
 }
 
 #[test]
@@ -160,6 +260,7 @@ fn an_unreadable_entry_becomes_a_dead_letter_and_no_caller_is_told() {
     let unreadable = Delivered { id: StreamId { ms: 1, seq: 1 }, deliveries: 4 };
     thread::scope(|scope| {
         scope.spawn(|| fixture.admission.give_up_unreadable(&[unreadable]));
+        fixture.server.expect("XRANGE s:dead:child", Some("*0"));
         let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n1-0"));
         assert_eq!(field(&words, "dead_deliveries"), Some("4"));
         ["XTRIM", "PEXPIRE", "MEMORY"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
@@ -198,7 +299,7 @@ fn a_call_that_nobody_took_is_withdrawn_at_its_deadline() {
     fixture.server.expect("XDEL s:inbox:other 5-1", Some("+QUEUED"));
     fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
     fixture.server.expect("XPENDING s:inbox:other other 5-1 5-1 1", Some("-NOGROUP No such key"));
-    fixture.explainer.urgent().recv().unwrap();
+    fixture.nudge.receiver().recv().unwrap();
     fixture.explainer.end();
     let waited = ticket.ending.wait(Instant::now() + Duration::from_secs(20), &Interrupt::default());
     let Waited::Done(outcome) = waited else { panic!("{waited:?}") };
@@ -219,7 +320,7 @@ fn nothing_is_asked_about_a_request_whose_caller_has_gone() {
     fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
     fixture.calls.ask(question(), None).unwrap();
     fixture.server.expect("XADD s:inbox:other", Some("$3\r\n5-2"));
-    assert!(fixture.explainer.urgent().is_empty());
+    assert!(fixture.nudge.receiver().is_empty());
 }
 
 #[test]

@@ -14,9 +14,9 @@ use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::group_consumer::admission;
+use crate::foundation::redis::group_consumer::admission::{self, Earlier};
 use crate::foundation::redis::group_consumer::consumer::Delivered;
-use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Letter, Limits};
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::WorkQueue;
@@ -87,7 +87,7 @@ impl admission::Admission for Admission {
         (self.pause.is_set() || self.retries.are_full()).then_some(LOOK)
     }
 
-    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
+    fn admit(&self, entries: Vec<RawEntry>, earlier: &HashMap<StreamId, Earlier>) -> Vec<Arc<InFlight>> {
         let mut done = Vec::new();
         let held = self.queue.are_held(entries.iter().map(|entry| entry.id));
         let received = self.endpoint.clock.now();
@@ -98,7 +98,7 @@ impl admission::Admission for Admission {
             if is_held {
                 return None;
             }
-            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            let deliveries = earlier.get(&entry.id).map_or(1, |earlier| earlier.deliveries);
             let taken = Delivered { id: entry.id, deliveries };
             match self.examine(taken, entry.fields, received) {
                 Examined::Runs(event) => Some(event),
@@ -186,6 +186,6 @@ impl Admission {
     ///
     /// The dead letter was not written. That is reported, too.
     pub fn bury(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
-        self.dead_letters.keep(&self.endpoint, taken, fields, reason, &self.limits)
+        self.dead_letters.keep(&self.endpoint, Letter::new(taken, fields, reason), &[], &self.limits)
     }
 }

@@ -11,7 +11,7 @@ use crate::events::lanes::reader::Source;
 use crate::events::lanes::readers::Readers;
 use crate::events::lanes::schedule::Finished;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
-use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Letter, Limits};
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::sync::Mutex;
@@ -312,7 +312,7 @@ impl Keeper {
             Some(spot) if streams.are_partitions() => &with_stream(streams.of(spot.lane), &event.fields),
             _ => &event.fields,
         };
-        self.dead_letters.keep(endpoint, taken, fields, reason, &self.limits)
+        self.dead_letters.keep(endpoint, Letter::new(taken, fields, reason), &[], &self.limits)
     }
 
     /// Lets events of careful lanes begin, once Redis has counted the try.

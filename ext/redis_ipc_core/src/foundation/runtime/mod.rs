@@ -6,6 +6,7 @@ pub mod failpoint;
 pub mod health;
 pub mod id_source;
 pub mod news;
+pub mod nudge;
 pub mod open_sockets;
 pub mod read_ahead;
 pub mod reports;

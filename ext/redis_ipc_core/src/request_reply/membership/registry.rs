@@ -225,6 +225,15 @@ impl Registry {
         Ok(found)
     }
 
+    /// Returns the instances of the stream that have shown themselves within a minute, alive or not.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked, or there are more than [`MOST`] rows.
+    pub fn recent(&self) -> Result<Vec<Presence>, Error> {
+        self.list_since(self.ago(DEAD_AFTER))?.ok_or_else(|| self.too_many())
+    }
+
     /// Reads the rows with a heartbeat since `since`. If there are more than [`MOST`], it reads one more than that.
     fn rows_since(&self, since: u64) -> Cmd {
         let mut range = redis::cmd("ZRANGE");

@@ -72,6 +72,7 @@ impl Tail<Command> for Acknowledgements {
         let refusal = replies.iter().find(|reply| matches!(reply, Value::ServerError(_)));
         let Some(Value::ServerError(error)) = refusal else {
             context.queue.finish_all(self.held);
+            context.suspects.finished(&self.ids);
             return;
         };
         // The requests of refused answers are acknowledged with the next attempt to answer them.

@@ -16,6 +16,7 @@ use crate::request_reply::sending::reply_room::{NoRoom, ReplyRoom};
 use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::tracking::rejection::{self, Cause};
 use crate::request_reply::tracking::request_queue::RequestQueue;
+use crate::request_reply::tracking::suspects::Suspects;
 use redis::RedisResult;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct CommandContext {
     pub reply_room: ReplyRoom,
     /// Explains timeouts.
     pub explainer: Arc<Explainer>,
+    /// The requests held here that may crash this process.
+    pub suspects: Arc<Suspects>,
     /// The last reported refusal of an acknowledgement.
     pub unacknowledged: News,
 }

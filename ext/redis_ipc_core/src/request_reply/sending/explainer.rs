@@ -3,13 +3,13 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::resp::replies::PendingEntry;
 use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::nudge::Nudge;
 use crate::foundation::runtime::sync::Mutex;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::presence::Presence;
 use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::tracking::ledger::Ticket;
 use crate::request_reply::tracking::whereabouts::Whereabouts;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use redis::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,19 +27,17 @@ pub struct Explainer {
     instance: Arc<Instance>,
     registry: Arc<Registry>,
     waiting: Mutex<Vec<Arc<Ticket>>>,
-    wake: Sender<()>,
-    urgent: Receiver<()>,
+    nudge: Arc<Nudge>,
     /// The living instances, and when they were read.
     living: Mutex<Option<(Instant, Arc<[Presence]>)>>,
     refusals: News,
 }
 
 impl Explainer {
-    /// Creates the explainer of the calls of `instance`.
-    pub fn new(instance: Arc<Instance>, registry: Arc<Registry>) -> Self {
-        let (wake, urgent) = bounded(1);
+    /// Creates the explainer of the calls of `instance`. `nudge` wakes the housekeeper.
+    pub fn new(instance: Arc<Instance>, registry: Arc<Registry>, nudge: Arc<Nudge>) -> Self {
         let (waiting, living, refusals) = (Mutex::default(), Mutex::default(), News::default());
-        Self { instance, registry, waiting, wake, urgent, living, refusals }
+        Self { instance, registry, waiting, nudge, living, refusals }
     }
 
     /// Ends a call whose request was withdrawn: at once if there is nothing to explain, else soon.
@@ -49,13 +47,7 @@ impl Explainer {
             return;
         }
         self.waiting.lock().push(Arc::clone(ticket));
-        // If there is no room, it was woken already.
-        let _ = self.wake.try_send(());
-    }
-
-    /// Receives something when there is a call to [`Explainer::run`] for.
-    pub fn urgent(&self) -> &Receiver<()> {
-        &self.urgent
+        self.nudge.give();
     }
 
     /// Ends the calls that wait. It asks Redis for the living instances unless it knows them.

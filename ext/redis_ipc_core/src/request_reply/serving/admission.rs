@@ -6,9 +6,9 @@ use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::group_consumer::admission;
+use crate::foundation::redis::group_consumer::admission::{self, Earlier};
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
-use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
+use crate::foundation::redis::group_consumer::dead_letters::Letter;
 use crate::foundation::runtime::stats::Stats;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
@@ -16,6 +16,7 @@ use crate::request_reply::protocol::entry::Request;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command::Command;
+use crate::request_reply::serving::suspect_marks::{SuspectMarks, TakenOver};
 use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::rejection::{self, Cause};
 use crate::request_reply::tracking::request_queue::RequestQueue;
@@ -44,6 +45,15 @@ enum Examined {
     Answered,
 }
 
+/// An entry that is given up on.
+struct Burial<'a> {
+    taken: Delivered,
+    fields: &'a Fields,
+    error: Error,
+    /// What its caller is told.
+    cause: Cause,
+}
+
 /// The way of a request from the inbox to the consumers.
 pub struct Admission {
     instance: Arc<Instance>,
@@ -52,7 +62,7 @@ pub struct Admission {
     queue: Arc<RequestQueue>,
     sender: Arc<Sender>,
     acceptance: Arc<Acceptance>,
-    dead_letters: DeadLetters,
+    marks: Arc<SuspectMarks>,
 }
 
 impl admission::Admission for Admission {
@@ -67,18 +77,25 @@ impl admission::Admission for Admission {
         self.acceptance.pause()
     }
 
-    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
+    fn admit(&self, entries: Vec<RawEntry>, earlier: &HashMap<StreamId, Earlier>) -> Vec<Arc<InFlight>> {
         let mut admitted = Vec::with_capacity(entries.len());
         let group_is_known = OnceCell::new();
-        let mut done = Vec::new();
+        let (mut done, mut taken_over) = (Vec::new(), Vec::new());
         for entry in entries {
             self.inbox.note_taken(entry.id);
             if self.queue.held(entry.id).is_some() {
                 continue;
             }
-            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            let before = earlier.get(&entry.id).filter(|earlier| self.may_crash(earlier.deliveries));
+            let fields = before.and_then(|_| entry.fields.clone());
+            let deliveries = earlier.get(&entry.id).map_or(1, |earlier| earlier.deliveries);
             match self.examine(entry, deliveries, &group_is_known) {
-                Examined::Admitted(request) => admitted.push(Arc::new(InFlight::new(request))),
+                Examined::Admitted(request) => match before.zip(fields) {
+                    Some((Earlier { holder, .. }, fields)) => {
+                        taken_over.push(TakenOver { request, fields, holder: holder.clone() });
+                    }
+                    None => admitted.push(Arc::new(InFlight::new(request))),
+                },
                 Examined::Done(id) => done.push(id),
                 Examined::Answered => {}
             }
@@ -86,6 +103,8 @@ impl admission::Admission for Admission {
         if !done.is_empty() {
             self.sender.send(Command::Acknowledge(done));
         }
+        let marked = self.marks.mark(taken_over).into_iter();
+        admitted.extend(marked.map(|request| Arc::new(InFlight::new(request))));
         admitted
     }
 
@@ -102,7 +121,8 @@ impl admission::Admission for Admission {
             let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
                           of Redis, or the limits in security.md)";
             let error = Error::new(ErrorKind::DeadLettered, reason);
-            let examined = self.dead_letter(*entry, &Fields::default(), error, None, Cause::Malformed);
+            let burial = Burial { taken: *entry, fields: &Fields::default(), error, cause: Cause::Malformed };
+            let examined = self.dead_letter(burial, None);
             if let Examined::Done(id) = examined {
                 self.stats().taken.increment();
                 self.sender.send(Command::Acknowledge(vec![id]));
@@ -113,7 +133,7 @@ impl admission::Admission for Admission {
 
 impl Admission {
     /// Creates the admission of the requests of `inbox`. `queue` holds those that run. `sender` answers and
-    /// acknowledges the others.
+    /// acknowledges the others. `marks` are those among the dead letters.
     pub fn new(
         instance: Arc<Instance>,
         inbox: Arc<Inbox>,
@@ -121,10 +141,15 @@ impl Admission {
         queue: Arc<RequestQueue>,
         sender: Arc<Sender>,
         acceptance: Arc<Acceptance>,
+        marks: Arc<SuspectMarks>,
     ) -> Self {
-        let key = instance.names.keys.dead(&instance.names.group);
-        let dead_letters = DeadLetters::new(Arc::clone(&instance.connections), key);
-        Self { instance, inbox, consumer, queue, sender, acceptance, dead_letters }
+        Self { instance, inbox, consumer, queue, sender, acceptance, marks }
+    }
+
+    /// Whether a request with this many deliveries may crash this process. With at-most-once delivery no request is
+    /// started twice.
+    fn may_crash(&self, deliveries: u32) -> bool {
+        deliveries > 1 && self.instance.options.consumer.delivery == Guarantee::AtLeastOnce
     }
 
     fn stats(&self) -> &Stats {
@@ -213,27 +238,27 @@ impl Admission {
             format!("delivered {tried} times without an answer: each instance that took it died or hung");
         let asker = rejection::answerable(fields, &self.instance.names, taken.id);
         let error = Error::new(ErrorKind::DeadLettered, reason);
-        self.dead_letter(taken, fields, error, asker, Cause::DeadLettered)
+        self.dead_letter(Burial { taken, fields, error, cause: Cause::DeadLettered }, asker)
     }
 
     fn dead_letter_malformed(&self, taken: Delivered, fields: &Fields, why: &str) -> Examined {
         self.stats().malformed.increment();
         let asker = rejection::answerable(fields, &self.instance.names, taken.id);
         let reason = format!("the entry is not a request of this protocol: {why}");
-        self.dead_letter(taken, fields, Error::new(ErrorKind::Malformed, reason), asker, Cause::Malformed)
+        let error = Error::new(ErrorKind::Malformed, reason);
+        self.dead_letter(Burial { taken, fields, error, cause: Cause::Malformed }, asker)
     }
 
     /// Moves an entry to the dead letters, and tells the user, and the caller if that is known.
-    fn dead_letter(
-        &self,
-        taken: Delivered,
-        fields: &Fields,
-        error: Error,
-        asker: Option<Request>,
-        cause: Cause,
-    ) -> Examined {
+    fn dead_letter(&self, burial: Burial<'_>, asker: Option<Request>) -> Examined {
+        let Burial { taken, fields, error, cause } = burial;
         let (endpoint, limits) = (&self.instance.endpoint, &self.instance.options.dead_letters);
-        if self.dead_letters.keep(endpoint, taken, fields, &error.message, limits).is_err() {
+        // The first holder may have marked nothing.
+        let is_marked = taken.deliveries > 2;
+        let (holders, marks) =
+            if is_marked { self.marks.history(taken.id) } else { ("[]".to_owned(), Vec::new()) };
+        let letter = Letter { holders: Some(&holders), ..Letter::new(taken, fields, &error.message) };
+        if self.marks.letters.keep(endpoint, letter, &marks, limits).is_err() {
             // The entry is left pending. It comes back after a lease, and is moved then.
             return Examined::Answered;
         }

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
-use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, HOLDERS, SUSPECT};
 use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Request;
@@ -13,8 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The fields of a dead letter that a second try leaves out: those that were added, and those that it sets anew.
-const LEFT_BEHIND: [&[u8]; 7] =
-    [b"dead_id", b"dead_reason", b"dead_deliveries", b"dead_at", b"ttl", b"resent", b"retried"];
+const LEFT_BEHIND: [&[u8]; 9] = [
+    b"dead_id",
+    b"dead_reason",
+    b"dead_deliveries",
+    b"dead_at",
+    HOLDERS.as_bytes(),
+    SUSPECT.as_bytes(),
+    b"ttl",
+    b"resent",
+    b"retried",
+];
 
 /// The dead letters of one group.
 pub struct GroupLetters<'a> {

@@ -4,4 +4,9 @@
 pub mod admission;
 pub mod dead_letters;
 pub mod hand_on;
+pub mod holders;
 pub mod service;
+pub mod suspect_marks;
+
+#[cfg(test)]
+mod suspect_model;

@@ -17,6 +17,7 @@ use crate::request_reply::sending::command::Command;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::tracking::in_flight::{Answered, InFlight, Stage};
 use crate::request_reply::tracking::request_queue::RequestQueue;
+use crate::request_reply::tracking::suspects::Suspects;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub struct Service {
     /// The requests that are held.
     pub queue: Arc<RequestQueue>,
     pub(crate) sender: Arc<Sender>,
+    pub(crate) suspects: Arc<Suspects>,
     pub(crate) reader: Option<Arc<InboxReader>>,
 }
 
@@ -210,6 +212,7 @@ impl Service {
                 Stage::Open => self.unanswered(held, "its deadline"),
                 Stage::Running => {
                     self.stats().unanswered.increment();
+                    self.suspects.overrun(held);
                     self.instance.endpoint.report_overrun(held.id());
                 }
                 Stage::Answered => self.stats().unanswered.increment(),
@@ -233,7 +236,9 @@ impl Service {
     /// Gives back requests that have waited too long for a consumer, because another instance may be free.
     pub(crate) fn release_stuck(&self) -> Result<(), Error> {
         let stuck = self.queue.remove_stuck(self.instance.options.consumer.lease / 4);
-        self.consumer.release(&delivered(&stuck))
+        self.consumer.release(&delivered(&stuck))?;
+        self.suspects.given_back(&stuck.iter().map(|held| held.id()).collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Accepts no more answers. Returns the unanswered requests whose handlers have returned.

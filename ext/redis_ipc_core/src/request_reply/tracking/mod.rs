@@ -5,4 +5,5 @@ pub mod in_flight;
 pub mod ledger;
 pub mod rejection;
 pub mod request_queue;
+pub mod suspects;
 pub mod whereabouts;

@@ -18,6 +18,15 @@ pub trait HeldEntry: Held<Key = StreamId> + Send + Sync + 'static {
     fn taken(&self) -> Instant;
 }
 
+/// The earlier deliveries of an entry that was taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// How often it has been delivered, this time included.
+    pub deliveries: u32,
+    /// The consumer that had it before. It is empty if that is not known.
+    pub holder: String,
+}
+
 /// Decides what happens to an entry that was taken.
 pub trait Admission: Send + Sync + 'static {
     /// An entry that is to run.
@@ -40,9 +49,9 @@ pub trait Admission: Send + Sync + 'static {
     fn pause(&self) -> Option<Duration>;
 
     /// Returns the entries among `entries` that are to run, and finishes the others. It examines an entry only if it
-    /// is not held by then, because another thread may take it while the ones before it are examined. `deliveries`
-    /// says how often an entry has been delivered, for those that had been delivered before.
-    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Self::Held>>;
+    /// is not held by then, because another thread may take it while the ones before it are examined. `earlier` has
+    /// the earlier deliveries of those that had been delivered before.
+    fn admit(&self, entries: Vec<RawEntry>, earlier: &HashMap<StreamId, Earlier>) -> Vec<Arc<Self::Held>>;
 
     /// Whether the entry would not run: it was deleted, or its time is over.
     fn would_end(&self, entry: &RawEntry) -> bool;

@@ -27,6 +27,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The fields that a dead letter has before those of its entry.
 pub const ADDED: [&str; 4] = ["dead_id", "dead_reason", "dead_deliveries", "dead_at"];
+/// The field that tells which consumers had the entry, as a JSON array, for features that tell it.
+pub const HOLDERS: &str = "dead_holders";
+/// The field of a letter that was written before its entry was given up on, because the entry may crash its consumer.
+pub const SUSPECT: &str = "dead_suspect";
+
+/// The most letters that a search for suspects reads, and how many at a time.
+const SEARCHED: usize = 1_000;
+const PAGE: usize = 100;
+/// How much of each letter is kept in such a search: the added fields.
+const SEARCH_ROOM: Room = Room { value: 8 << 10, bytes: 16 << 10, fields: ADDED.len() + 2 };
+/// The clock of the node with the letters may differ by this many ms from that of the node with the entries.
+const SKEW: u64 = 60_000;
 
 /// Limits on what is kept.
 #[derive(Debug, Clone)]
@@ -53,6 +65,71 @@ impl Limits {
     }
 }
 
+/// An entry that is to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// Its id and its deliveries.
+    pub entry: Delivered,
+    /// As much of it as was read.
+    pub fields: &'a Fields,
+    /// Why it is kept.
+    pub reason: &'a str,
+    /// The consumers that had it, as a JSON array. `None` if the feature does not tell that.
+    pub holders: Option<&'a str>,
+    /// Whether it is not given up on yet.
+    pub is_suspect: bool,
+}
+
+impl<'a> Letter<'a> {
+    /// Creates the letter of an entry that was given up on.
+    pub fn new(entry: Delivered, fields: &'a Fields, reason: &'a str) -> Self {
+        Self { entry, fields, reason, holders: None, is_suspect: false }
+    }
+
+    fn add_command(&self, key: &str, now: u64) -> Cmd {
+        let mut add = redis::cmd("XADD");
+        add.arg(key).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+        let [id, why, deliveries, at] = ADDED;
+        add.arg(id).arg(self.entry.id.to_string()).arg(why).arg(self.reason);
+        add.arg(deliveries).arg(self.entry.deliveries).arg(at).arg(now);
+        if let Some(holders) = self.holders {
+            add.arg(HOLDERS).arg(holders);
+        }
+        if self.is_suspect {
+            add.arg(SUSPECT).arg(1);
+        }
+        for (name, value) in self.fields.iter().filter(|(name, _)| !self.is_forged(name)) {
+            add.arg(name).arg(value);
+        }
+        add
+    }
+
+    /// Whether an entry brings a field that only this library writes.
+    fn is_forged(&self, name: &[u8]) -> bool {
+        self.holders.is_some() && [HOLDERS.as_bytes(), SUSPECT.as_bytes()].contains(&name)
+    }
+}
+
+/// A letter of an entry that may crash its consumers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// The letter's id.
+    pub letter: StreamId,
+    /// The entry's id.
+    pub entry: StreamId,
+    /// The consumers that had it, as a JSON array.
+    pub holders: String,
+}
+
+/// The result of adding letters.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// The ids of the letters.
+    pub ids: Vec<StreamId>,
+    /// What Redis refused of the rest.
+    pub refusal: Option<RedisError>,
+}
+
 /// The dead letters of one group.
 pub struct DeadLetters {
     connections: Arc<Pool>,
@@ -67,42 +144,41 @@ impl DeadLetters {
         Self { connections, key, unmeasured: AtomicU64::new(u64::MAX / 2) }
     }
 
-    /// Adds an entry: first the fields [`ADDED`], then as much of the entry as was read. Then it removes the oldest
-    /// letters while there are too many, they use too much memory, or they are too old. If the entry was kept but
-    /// Redis refused the rest, this returns that refusal.
+    /// Adds entries: first the fields [`ADDED`] and those of the feature, then as much of the entry as was read. It
+    /// replaces the letters with the ids `outdated`. Then it removes the oldest letters while there are too many, they
+    /// use too much memory, or they are too old. If the entries were kept but Redis refused the rest, this returns that
+    /// refusal.
     ///
     /// # Errors
     ///
-    /// The entry was not kept.
+    /// An entry was not kept.
     pub fn add(
         &self,
-        entry: Delivered,
-        fields: &Fields,
-        reason: &str,
+        letters: &[Letter<'_>],
+        outdated: &[StreamId],
         clock: &Clock,
         limits: &Limits,
-    ) -> Result<Option<RedisError>, Error> {
-        let mut add = redis::cmd("XADD");
-        add.arg(&self.key).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
-        let [id, why, deliveries, at] = ADDED;
-        add.arg(id).arg(entry.id.to_string()).arg(why).arg(reason);
-        add.arg(deliveries).arg(entry.deliveries).arg(at).arg(clock.now());
-        for (name, value) in fields.iter() {
-            add.arg(name).arg(value);
+    ) -> Result<Added, Error> {
+        let mut commands: Vec<Cmd> =
+            letters.iter().map(|letter| letter.add_command(&self.key, clock.now())).collect();
+        if !outdated.is_empty() {
+            commands.push(self.delete_command(outdated));
         }
         let keep = limits.keep.as_millis() as u64;
         let mut trim = redis::cmd("XTRIM");
         trim.arg(&self.key).arg("MINID").arg(clock.now().saturating_sub(keep));
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(&self.key).arg(keep);
-        let mut commands = vec![add, trim, expire];
-        let is_measured = self.is_to_measure(fields, limits.max_size);
+        commands.extend([trim, expire]);
+        let is_measured = self.is_to_measure(letters, limits.max_size);
         if is_measured {
             commands.push(memory(&self.key));
         }
         self.connections.with(&self.key, |connection| {
             let mut replies = connection.run_all(&commands)?.into_iter().map(refused);
-            replies.next().transpose()?;
+            let ids = replies.by_ref().take(letters.len());
+            let ids =
+                ids.map(|reply| replies::id(&reply?).ok_or_else(unexpected)).collect::<RedisResult<_>>()?;
             let rest = replies.collect::<RedisResult<Vec<_>>>().and_then(|rest| {
                 let used = rest.last().filter(|_| is_measured).map_or(0, number);
                 // This leaves free what may be added before the next measurement.
@@ -114,9 +190,32 @@ impl DeadLetters {
                 {
                     Err(error)
                 }
-                rest => Ok(rest.err()),
+                rest => Ok(Added { ids, refusal: rest.err() }),
             }
         })
+    }
+
+    /// Returns the letters of those among `entries` that may crash their consumers. No letter is older than its entry.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn suspects(&self, entries: &[StreamId]) -> Result<Vec<Suspect>, Error> {
+        let Some(oldest) = entries.iter().min() else { return Ok(Vec::new()) };
+        let (mut found, mut start) = (Vec::new(), oldest.ms.saturating_sub(SKEW).to_string());
+        for _ in 0..SEARCHED / PAGE {
+            let mut range = redis::cmd("XRANGE");
+            range.arg(&self.key).arg(&start).arg("+").arg("COUNT").arg(PAGE);
+            let page = self
+                .connections
+                .with(&self.key, |connection| connection.run_for_entries(&range, SEARCH_ROOM))?;
+            found.extend(page.iter().filter_map(suspect).filter(|suspect| entries.contains(&suspect.entry)));
+            match page.last().filter(|_| page.len() == PAGE) {
+                Some(last) => start = format!("({}", last.id),
+                None => break,
+            }
+        }
+        Ok(found)
     }
 
     /// Keeps an entry as [`DeadLetters::add`] does, counts it, and reports what Redis refused.
@@ -127,23 +226,22 @@ impl DeadLetters {
     pub fn keep(
         &self,
         endpoint: &Endpoint,
-        entry: Delivered,
-        fields: &Fields,
-        reason: &str,
+        letter: Letter<'_>,
+        outdated: &[StreamId],
         limits: &Limits,
     ) -> Result<(), Error> {
-        let kept = self.add(entry, fields, reason, &endpoint.clock, limits);
-        let refusal = kept.inspect_err(|error| endpoint.report(error.clone().entry(entry.id)))?;
-        if let Some(refusal) = refusal {
-            endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(entry.id));
+        let (added, id) = (self.add(&[letter], outdated, &endpoint.clock, limits), letter.entry.id);
+        let added = added.inspect_err(|error| endpoint.report(error.clone().entry(id)))?;
+        if let Some(refusal) = added.refusal {
+            endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(id));
         }
         endpoint.stats.dead_lettered.increment();
         Ok(())
     }
 
-    /// Whether to measure the memory use, now that a letter with these fields is added.
-    fn is_to_measure(&self, fields: &Fields, max_size: u64) -> bool {
-        let size = OVERHEAD + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    /// Whether to measure the memory use, now that these letters are added.
+    fn is_to_measure(&self, letters: &[Letter<'_>], max_size: u64) -> bool {
+        let size = letters.iter().map(|letter| OVERHEAD + letter.fields.size()).sum::<usize>();
         let unmeasured = self.unmeasured.fetch_add(size as u64, Ordering::Relaxed) + size as u64;
         let is_due = unmeasured >= max_size / SHARE;
         if is_due {
@@ -169,7 +267,7 @@ impl DeadLetters {
     }
 
     fn entries(&self, range: &Cmd, room: Room) -> Result<Vec<RawEntry>, Error> {
-        let room = room.and_fields(ADDED.len());
+        let room = room.and_fields(ADDED.len() + 2);
         self.connections.with(&self.key, |connection| connection.run_for_entries(range, room))
     }
 
@@ -183,9 +281,31 @@ impl DeadLetters {
 
     /// Deletes a letter. Returns false if it did not exist any more.
     pub fn discard(&self, id: StreamId) -> Result<bool, Error> {
+        self.run(&self.delete_command(&[id]), replies::is_one)
+    }
+
+    /// Deletes letters. Returns whether all of them existed.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn discard_all(&self, ids: &[StreamId]) -> Result<bool, Error> {
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        self.run(&self.delete_command(ids), |reply| match reply {
+            Value::Int(count) => Some(usize::try_from(count) == Ok(ids.len())),
+            _ => None,
+        })
+    }
+
+    fn delete_command(&self, ids: &[StreamId]) -> Cmd {
         let mut delete = redis::cmd("XDEL");
-        delete.arg(&self.key).arg(id.to_string());
-        self.run(&delete, replies::is_one)
+        delete.arg(&self.key);
+        for id in ids {
+            delete.arg(id.to_string());
+        }
+        delete
     }
 
     /// Adds the entry of a letter to `stream` by the command `add`, runs `then`, and deletes the letter. Of concurrent
@@ -225,6 +345,18 @@ fn shrink(connection: &mut Connection, key: &str, mut used: u64, most: u64) -> R
         used = number(&connection.run(&memory(key))?);
     }
     Ok(())
+}
+
+/// Reads a letter of an entry that may crash its consumers. Others are `None`.
+fn suspect(letter: &RawEntry) -> Option<Suspect> {
+    let fields = letter.fields.as_ref()?;
+    fields.get(SUSPECT)?;
+    let holders = fields.get(HOLDERS).unwrap_or_default();
+    Some(Suspect {
+        letter: letter.id,
+        entry: StreamId::parse(fields.get(ADDED[0])?)?,
+        holders: String::from_utf8_lossy(holders).into_owned(),
+    })
 }
 
 fn no_such_reply() -> Error {

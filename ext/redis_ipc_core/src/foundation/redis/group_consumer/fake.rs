@@ -4,7 +4,7 @@ use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::fake_server::FakeServer;
-use crate::foundation::redis::group_consumer::admission::{Admission, HeldEntry};
+use crate::foundation::redis::group_consumer::admission::{Admission, Earlier, HeldEntry};
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::sync::Mutex;
@@ -71,11 +71,11 @@ impl Admission for Office {
         self.paused.load(Ordering::SeqCst).then_some(Duration::from_millis(1))
     }
 
-    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Job>> {
+    fn admit(&self, entries: Vec<RawEntry>, earlier: &HashMap<StreamId, Earlier>) -> Vec<Arc<Job>> {
         let is_new = |entry: &RawEntry| self.queue.held(entry.id).is_none();
         let job = |entry: RawEntry| {
             self.admitted.lock().push(entry.id.seq);
-            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            let deliveries = earlier.get(&entry.id).map_or(1, |earlier| earlier.deliveries);
             Arc::new(Job {
                 id: entry.id,
                 deliveries,

@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::clock::Step;
-use crate::foundation::redis::group_consumer::admission::{Admission, HeldEntry};
+use crate::foundation::redis::group_consumer::admission::{Admission, Earlier, HeldEntry};
 use crate::foundation::redis::group_consumer::consumer::{AT_ONCE, Delivered, GroupConsumer, STEP};
-use crate::foundation::redis::resp::replies::{self, unexpected};
+use crate::foundation::redis::resp::replies::{self, ClaimedEntry, unexpected};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::Value;
@@ -23,19 +23,26 @@ const ANY: u64 = 1 << 50;
 /// Runs XAUTOCLAIM if Redis's time is ARGV[5], give or take ARGV[6] ms. Otherwise its clock was set, which changes
 /// all idle times, or it stood still, so that no lease could be renewed.
 ///
+/// Who has an entry is known only before it is claimed.
+///
 /// JUSTID counts no delivery, so it is counted here. If it were counted only when the entry is read, the reader could
 /// take the entry for one that was delivered to this consumer for the first time (see `GroupReader::recover`).
 const CLAIM: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if math.abs(now - ARGV[5]) > tonumber(ARGV[6]) then return now end
+local rows = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], ARGV[4], '+', ARGV[7] * 2)
+local had = {}
+for _, row in ipairs(rows) do had[row[1]] = row[2] end
 local found = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[7], 'JUSTID')
-local counts = {}
+local counts, holders = {}, {}
 for i, id in ipairs(found[2]) do
   counts[i] = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1][4] + 1
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', counts[i], 'JUSTID')
+  holders[i] = had[id] or ''
 end
 found[4] = counts
+found[5] = holders
 return found
 ";
 
@@ -63,13 +70,14 @@ struct Claimed {
     cursor: StreamId,
     entries: Vec<RawEntry>,
     unreadable: Vec<Delivered>,
-    deliveries: HashMap<StreamId, u32>,
+    earlier: HashMap<StreamId, Earlier>,
 }
 
 impl Claimed {
     /// Removes the entries that `unwanted` picks and returns them.
     fn take(&mut self, mut unwanted: impl FnMut(&RawEntry, u32) -> bool) -> Vec<Delivered> {
-        let deliveries = |entry: &RawEntry| self.deliveries.get(&entry.id).copied().unwrap_or(1);
+        let deliveries =
+            |entry: &RawEntry| self.earlier.get(&entry.id).map_or(1, |earlier| earlier.deliveries);
         let entries = std::mem::take(&mut self.entries);
         let (taken, kept): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| unwanted(entry, deliveries(entry)));
@@ -213,7 +221,7 @@ impl<A: Admission> TakeOver<A> {
             // This comes first, because an entry that is admitted now may end this process at once.
             let left = self.consumer.leave(&suspects);
             self.admission.give_up_unreadable(&claimed.unreadable);
-            let admitted = self.admission.admit(claimed.entries, &claimed.deliveries);
+            let admitted = self.admission.admit(claimed.entries, &claimed.earlier);
             self.queue.push_all(admitted);
             left?;
             scan.cursor = claimed.cursor;
@@ -263,16 +271,20 @@ impl<A: Admission> TakeOver<A> {
             })?;
         let Some(claimed) = found else { return Ok(None) };
         consumer.endpoint.stats.withdrawn.add(claimed.deleted as u64);
-        let delivered = |(id, deliveries)| Delivered { id, deliveries };
-        let entries: Vec<Delivered> = claimed.entries.into_iter().map(delivered).collect();
+        let delivered = |entry: &ClaimedEntry| Delivered { id: entry.id, deliveries: entry.deliveries };
+        let entries: Vec<Delivered> = claimed.entries.iter().map(delivered).collect();
         let fetched = consumer.fetch(&entries)?;
         Ok(Some(Claimed {
             cursor: claimed.cursor,
             entries: fetched.entries,
             unreadable: fetched.unreadable,
-            deliveries: entries.into_iter().map(|entry| (entry.id, entry.deliveries)).collect(),
+            earlier: claimed.entries.into_iter().map(earlier).collect(),
         }))
     }
+}
+
+fn earlier(entry: ClaimedEntry) -> (StreamId, Earlier) {
+    (entry.id, Earlier { deliveries: entry.deliveries, holder: entry.holder })
 }
 
 #[cfg(all(test, feature = "live-tests"))]
@@ -295,7 +307,8 @@ mod tests {
         let mut claim = redis::cmd("EVAL");
         claim.arg(CLAIM).arg(1).arg(&["s", "g", "me"]).arg(&["0", "0-0", "0"]).arg(ANY).arg(10);
         let claimed = replies::claimed(server.run(&claim)).unwrap();
-        assert_eq!(claimed.entries, [(StreamId { ms: 1, seq: 1 }, 2)]);
+        let id = StreamId { ms: 1, seq: 1 };
+        assert_eq!(claimed.entries, [ClaimedEntry { id, deliveries: 2, holder: "gone".to_owned() }]);
         let Value::Array(rows) = server.run(&words("XPENDING s g - + 10 me")) else { panic!() };
         let Value::Array(row) = &rows[0] else { panic!() };
         assert_eq!(row.last(), Some(&Value::Int(2)));

@@ -5,7 +5,7 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::fake_server::{array, bulk, entry};
 use crate::foundation::redis::group_consumer::consumer::AT_ONCE;
-use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Letter, Limits};
 use crate::foundation::redis::group_consumer::fake::{Fixture, Office, delivered};
 use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
@@ -36,11 +36,12 @@ fn entries(seqs: &[u64]) -> String {
     array(&seqs.iter().map(|seq| entry(&format!("1-{seq}"), &[("a", "b")])).collect::<Vec<_>>())
 }
 
-/// Encodes the reply of XAUTOCLAIM at the end of the list, with the deliveries of each entry.
+/// Encodes the reply of XAUTOCLAIM at the end of the list, with the deliveries of each entry and who had it.
 fn claimed(all: &[(u64, u32)]) -> String {
     let ids: Vec<String> = all.iter().map(|(seq, _)| bulk(&format!("1-{seq}"))).collect();
     let deliveries: Vec<String> = all.iter().map(|(_, deliveries)| format!(":{deliveries}")).collect();
-    array(&[bulk("0-0"), array(&ids), "*0".to_owned(), array(&deliveries)])
+    let holders = vec![bulk("gone"); all.len()];
+    array(&[bulk("0-0"), array(&ids), "*0".to_owned(), array(&deliveries), array(&holders)])
 }
 
 fn take_over(fixture: &Fixture, lease: Duration) -> TakeOver<Office> {
@@ -354,8 +355,9 @@ fn a_dead_letter_is_kept_within_the_limits_and_says_why_it_is_one() {
     let fixture = Fixture::new();
     let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::default());
     let limits = Limits { keep: Duration::from_secs(9), max_size: 1_280 };
-    let add = || letters.add(delivered(7, 5), &Fields::default(), "why", &clock, &limits);
-    let refusal = while_redis(add, || {
+    let fields = Fields::default();
+    let add = || letters.add(&[Letter::new(delivered(7, 5), &fields, "why")], &[], &clock, &limits);
+    let added = while_redis(add, || {
         let words =
             server.expect("XADD dead MAXLEN ~ 10000 * dead_id 1-7 dead_reason why", Some("$3\r\n1-0"));
         assert_eq!(words[10..13], ["dead_deliveries", "5", "dead_at"]);
@@ -367,7 +369,8 @@ fn a_dead_letter_is_kept_within_the_limits_and_says_why_it_is_one() {
         server.expect("XTRIM dead MAXLEN 2", Some(":2"));
         server.expect("MEMORY USAGE dead", Some(":1270"));
     });
-    assert_eq!(refusal.unwrap(), None);
+    let added = added.unwrap();
+    assert_eq!((added.ids, added.refusal), (vec![StreamId { ms: 1, seq: 0 }], None));
 }
 
 #[test]
@@ -375,14 +378,15 @@ fn a_dead_letter_counts_as_kept_if_redis_refuses_only_what_follows() {
     let fixture = Fixture::new();
     let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::default());
     let limits = Limits { keep: Duration::from_secs(9), max_size: 1 << 30 };
-    let add = || letters.add(delivered(7, 5), &Fields::default(), "why", &clock, &limits);
-    let refusal = while_redis(add, || {
+    let fields = Fields::default();
+    let add = || letters.add(&[Letter::new(delivered(7, 5), &fields, "why")], &[], &clock, &limits);
+    let added = while_redis(add, || {
         server.expect("XADD", Some("$3\r\n1-0"));
         server.expect("XTRIM", Some("-NOPERM no"));
         server.expect("PEXPIRE", Some(":1"));
         server.expect("MEMORY", Some(":1"));
     });
-    assert_eq!(refusal.unwrap().and_then(|error| error.code().map(str::to_owned)), Some("NOPERM".to_owned()));
+    assert_eq!(added.unwrap().refusal.unwrap().code(), Some("NOPERM"));
     let refused = while_redis(add, || {
         server.expect("XADD", Some("-OOM full"));
         server.expect("XTRIM", Some(":0"));

@@ -4,28 +4,46 @@ use crate::foundation::payload::stream_entry::StreamId;
 use redis::{RedisError, RedisResult, Value};
 use std::collections::HashMap;
 
-/// The result of XAUTOCLAIM, and how often each entry has been delivered.
+/// The result of XAUTOCLAIM, with how often each entry has been delivered, and who had it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claimed {
     /// The start of the next scan. It is zero at the end of the list.
     pub cursor: StreamId,
-    /// The entries that this consumer has now, with their deliveries.
-    pub entries: Vec<(StreamId, u32)>,
+    /// The entries that this consumer has now.
+    pub entries: Vec<ClaimedEntry>,
     /// How many entries were gone from the stream. Redis dropped them from the pending list.
     pub deleted: usize,
 }
 
-/// Reads a reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later), to which the deliveries of each entry were added.
+/// An entry that a consumer has claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedEntry {
+    /// Its id.
+    pub id: StreamId,
+    /// How often it has been delivered, this time included.
+    pub deliveries: u32,
+    /// The consumer that had it before. It is empty if that is not known.
+    pub holder: String,
+}
+
+/// Reads a reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later), to which the deliveries of each entry and the
+/// consumer that had it were added.
 pub fn claimed(value: Value) -> Option<Claimed> {
-    let [cursor, Value::Array(ids), Value::Array(deleted), Value::Array(deliveries)] = array(value)? else {
+    let [cursor, Value::Array(ids), Value::Array(deleted), Value::Array(deliveries), Value::Array(holders)] =
+        array(value)?
+    else {
         return None;
     };
-    let count = |value: &Value| match value {
-        Value::Int(count) => u32::try_from(*count).ok(),
+    let entry = |((entry, deliveries), holder): ((&Value, &Value), &Value)| match (deliveries, holder) {
+        (Value::Int(count), Value::BulkString(holder)) => Some(ClaimedEntry {
+            id: id(entry)?,
+            deliveries: u32::try_from(*count).ok()?,
+            holder: String::from_utf8_lossy(holder).into_owned(),
+        }),
         _ => None,
     };
-    let counted = ids.iter().zip(&deliveries).map(|(entry, deliveries)| id(entry).zip(count(deliveries)));
-    Some(Claimed { cursor: id(&cursor)?, entries: counted.collect::<Option<_>>()?, deleted: deleted.len() })
+    let entries = ids.iter().zip(&deliveries).zip(&holders).map(entry).collect::<Option<_>>()?;
+    Some(Claimed { cursor: id(&cursor)?, entries, deleted: deleted.len() })
 }
 
 /// An entry that was delivered and not acknowledged.
@@ -128,9 +146,11 @@ mod tests {
     #[test]
     fn deleted_entries_are_told_apart() {
         let [ids, deleted] = ["3-0", "9-9"].map(|id| Value::Array(vec![bulk(id)]));
-        let reply = Value::Array(vec![bulk("0-0"), ids, deleted, Value::Array(vec![Value::Int(2)])]);
+        let (deliveries, holders) = (Value::Array(vec![Value::Int(2)]), Value::Array(vec![bulk("7f")]));
+        let reply = Value::Array(vec![bulk("0-0"), ids, deleted, deliveries, holders]);
         let found = claimed(reply).unwrap();
-        assert_eq!((found.entries, found.deleted), (vec![(StreamId { ms: 3, seq: 0 }, 2)], 1));
+        let entry = ClaimedEntry { id: StreamId { ms: 3, seq: 0 }, deliveries: 2, holder: "7f".to_owned() };
+        assert_eq!((found.entries, found.deleted), (vec![entry], 1));
     }
 
     #[test]
@@ -156,12 +176,16 @@ mod tests {
     #[test]
     fn other_shapes_are_refused() {
         let one = |value| Value::Array(vec![value]);
+        let claim = |cursor, id, deliveries, holder| {
+            Value::Array(vec![bulk(cursor), one(id), one(Value::Nil), one(deliveries), one(holder)])
+        };
         for value in [
             Value::Okay,
-            Value::Array(vec![bulk("0-0"), one(Value::Nil), one(Value::Nil), one(Value::Int(1))]),
-            Value::Array(vec![bulk("0-0"), one(bulk("1-1")), one(Value::Nil), one(Value::Nil)]),
-            Value::Array(vec![bulk("x"), one(bulk("1-1")), one(Value::Nil), one(Value::Int(1))]),
-            Value::Array(vec![bulk("0-0"), one(bulk("1-1")), one(Value::Nil)]),
+            claim("0-0", Value::Nil, Value::Int(1), bulk("7f")),
+            claim("0-0", bulk("1-1"), Value::Nil, bulk("7f")),
+            claim("0-0", bulk("1-1"), Value::Int(1), Value::Nil),
+            claim("x", bulk("1-1"), Value::Int(1), bulk("7f")),
+            Value::Array(vec![bulk("0-0"), one(bulk("1-1")), one(Value::Nil), one(Value::Int(1))]),
         ] {
             assert_eq!(claimed(value), None);
         }
