@@ -71,6 +71,7 @@ RSpec.describe "the imports between folders" do
     "rails" => %w[request_reply json_rpc events],
     "metrics" => %w[version request_reply json_rpc events],
     "probes" => %w[metrics],
+    "open_telemetry" => %w[version request_reply json_rpc events],
     "cli" => %w[version rails probes],
     "testing" => %w[request_reply json_rpc events]
   )
@@ -111,6 +112,8 @@ RSpec.describe "the imports between folders" do
     end
 
     it "is not found where there is none" do
+      text = "module RedisIPC\n  module Tracing\n    ::OpenTelemetry.propagation\n  end\nend"
+      expect(library.imports_of("runtime/tracing.rb", text)).to eq([])
       imports = core.imports_of("json_rpc/client.rs", "use crate::foundation::{payload::id, redis::link::Link};")
       expect(imports.map(&:to)).to eq(%w[foundation/payload foundation/redis])
       expect(core_order.wrong(imports)).to eq([])

@@ -722,4 +722,15 @@ RSpec.describe "instrumentation" do
       end
     end
   end
+
+  it "lets middleware of the process surround the handlers of all consumers, outside of a class's own" do
+    order = Queue.new
+    link = ->(event, handler) { (order << [:process, event.data]) && handler.call }
+    RedisIPC::Events.around_event(link)
+    consume(around_event: ->(_, handler) { (order << :own) && handler.call }) { order << :handler }
+    publish(7)
+    expect(Array.new(3) { next_of(order) }).to eq([[:process, 7], :own, :handler])
+  ensure
+    RedisIPC::Events.event_middleware.remove(link)
+  end
 end

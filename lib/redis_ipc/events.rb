@@ -39,6 +39,7 @@ require_relative "events/processing"
 require_relative "events/invoker"
 require_relative "events/exactly_once"
 require_relative "events/setup"
+require_relative "events/middleware"
 require_relative "events/consumer_state"
 require_relative "events/resources"
 require_relative "events/consumer"
@@ -174,19 +175,12 @@ module RedisIPC
         Partitions.check(partitions) unless partitions.nil?
         raise ArgumentError, "publish_all needs an Array of events, got a #{events.class}" unless events.is_a?(Array)
 
-        context = Tracing.traceparent
-        entries = events.map { |event| Publication.entry(event, context) }
         options = Publication.options(**options)
-        return [] if entries.empty?
+        return [] if events.empty?
 
-        redis = redis_options || RedisIPC.configuration.redis_options
-        ids, trimmed = Publishers.with(redis) do |publisher|
-          RedisIPC.framework.around_wait do
-            FiberWaker.outside { publisher.publish(stream, partitions, entries, *options) }
-          end
+        publish_middleware.call([stream, events]) do
+          add(stream, events, partitions, redis_options || RedisIPC.configuration.redis_options, options)
         end
-        trimmed.each { |name, facts| Trimming.tell(name, facts) }
-        ids
       end
 
       # Returns the partition for the events of a key.
@@ -209,6 +203,21 @@ module RedisIPC
       #   RedisIPC::Events.create_tables(ActiveRecord::Base)
       def create_tables(record)
         ExactlyOnce.create_tables(record)
+      end
+
+      private
+
+      # @return [Array<String>] the positions
+      def add(stream, events, partitions, redis_options, options)
+        context = Tracing.traceparent
+        entries = events.map { |event| Publication.entry(event, context) }
+        ids, trimmed = Publishers.with(redis_options) do |publisher|
+          RedisIPC.framework.around_wait do
+            FiberWaker.outside { publisher.publish(stream, partitions, entries, *options) }
+          end
+        end
+        trimmed.each { |name, facts| Trimming.tell(name, facts) }
+        ids
       end
     end
   end

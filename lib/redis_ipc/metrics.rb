@@ -2,6 +2,7 @@
 
 require_relative "metrics/family"
 require_relative "metrics/catalog"
+require_relative "metrics/collector"
 require_relative "metrics/source"
 require_relative "metrics/sources"
 require_relative "metrics/text"
@@ -23,7 +24,7 @@ module RedisIPC
       # Reads all numbers. It asks nothing of Redis.
       # @return [Array<Family>] by name
       def families
-        Catalog.families(Sources.all)
+        Collector.families(Sources.all)
       end
 
       # Writes all numbers for Prometheus, or in the format of OpenMetrics if the reader prefers it.
@@ -35,6 +36,6 @@ module RedisIPC
       end
     end
 
-    private_constant :Catalog, :Source, :Sources, :Text
+    private_constant :Catalog, :Collector, :Source, :Sources, :Text
   end
 end

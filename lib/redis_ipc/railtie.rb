@@ -9,6 +9,7 @@ require_relative "rails/worker"
 require_relative "rails/processes"
 require_relative "rails/log_subscriber"
 require_relative "rails/error_reporter"
+require_relative "rails/event_reporter"
 
 # This part of the gem is loaded with Rails.
 module RedisIPC
@@ -55,6 +56,7 @@ module RedisIPC
           set_defaults(configuration, RedisIPC.configuration)
           LogSubscriber.attach_to(:redis_ipc)
           ErrorReporter.install
+          EventReporter.install
           @configured = app
         end
 

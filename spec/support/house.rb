@@ -227,10 +227,15 @@ module House
         walk(value, nesting)
       in [:const_path_ref | :var_ref | :top_const_ref, *] if path(node)
         names = path(node)
-        @references << [nesting, names.map(&:first), names.first.last]
+        @references << [top?(node) ? [] : nesting, names.map(&:first), names.first.last]
       else
         node.each { |part| walk(part, nesting) }
       end
+    end
+
+    # @return [Boolean] whether the path begins with `::`, so that it is of no module around it
+    def top?(node)
+      node.first == :const_path_ref ? top?(node[1]) : node.first == :top_const_ref
     end
 
     # @return [Array<Array>, nil] names and their lines; nil if the node does not consist of constants alone

@@ -8,7 +8,7 @@ require "rbconfig"
 module PublicMethods
   # This runs in a process of its own, because redis_ipc/rspec would set up this suite.
   REFLECTION = <<~'RUBY'
-    %w[rails redis_ipc redis_ipc/testing redis_ipc/rspec redis_ipc/minitest].each { |name| require name }
+    %w[rails redis_ipc redis_ipc/open_telemetry redis_ipc/testing redis_ipc/rspec redis_ipc/minitest].each { |name| require name }
 
     def modules_in(outer)
       inner = outer.constants(false).map { |name| outer.const_get(name) }.grep(Module)

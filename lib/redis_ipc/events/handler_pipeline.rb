@@ -34,7 +34,7 @@ module RedisIPC
 
       def surrounded?
         RedisIPC.framework.handlers? || Tracing.available? || Instrumentation.listening?(:event) ||
-          !@setup.middleware.empty?
+          !@setup.middleware.empty? || !Events.event_middleware.empty?
       end
 
       def in_surroundings(subject, held)
@@ -75,7 +75,9 @@ module RedisIPC
       # Runs the middleware and the handler. Middleware may return anything, or not call the handler at all.
       def through_middleware(subject, held)
         outcome = nil
-        @setup.middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }
+        Events.event_middleware.call(subject) do
+          @setup.middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }
+        end
         outcome
       end
 

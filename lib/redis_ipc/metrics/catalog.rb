@@ -76,43 +76,12 @@ module RedisIPC
       }.freeze
       # The figures that only grow.
       COUNTED = BY_KIND.values.reduce(:merge).select { |_, (name)| METRICS.fetch(name).first == :counter }.keys.freeze
-      # Where several sources have the same labels, their figures are added, but for these.
-      COMBINED = { "redis_ipc_connected" => :min, "redis_ipc_handler_running_seconds_max" => :max }.freeze
-      private_constant :SHARED, :OUTCOMES, :CALLS, :ENDINGS, :EVENTS, :BY_KIND, :COMBINED
-
-      class << self
-        # @param sources [Array<Source>]
-        # @return [Array<Family>] by name
-        def families(sources)
-          values = Hash.new { |all, name| all[name] = Hash.new { |family, labels| family[labels] = [] } }
-          sources.each { |source| each_value(source) { |name, labels, value| values[name][labels] << value } }
-          [*values.map { |name, family| family_of(name, family) }, build_info].sort_by(&:name)
-        end
-
-        private
-
-        def each_value(source)
-          metrics = BY_KIND.fetch(source.kind)
-          source.figures.each do |figure, value|
-            name, more = metrics[figure]
-            yield name, more ? source.labels.merge(more) : source.labels, value if name
-          end
-          source.losses.each do |cause, count|
-            yield "redis_ipc_event_losses", source.labels.merge(cause: cause.name), count
-          end
-        end
-
-        def family_of(name, values)
-          combine = COMBINED.fetch(name, :sum)
-          samples = values.map { |labels, all| Family::Sample.new(labels, all.public_send(combine)) }
-          Family.new(name, *METRICS.fetch(name), samples)
-        end
-
-        def build_info
-          sample = Family::Sample.new({ version: VERSION }, 1)
-          Family.new("redis_ipc_build_info", :gauge, "1; the version of the gem is a label", [sample])
-        end
-      end
+      # Causes that are shown with 0 before they happen: a monitoring system does not see the growth of a number that it
+      # sees for the first time.
+      CAUSES = Hash.new(%i[disconnected restarted failover slow_consumer too_large]).merge!(
+        "stream" => %i[trimmed rolled_back flushed], "wal" => %i[slot_lost too_large]
+      ).freeze
+      private_constant :SHARED, :OUTCOMES, :CALLS, :ENDINGS, :EVENTS
     end
   end
 end

@@ -28,6 +28,7 @@ module RedisIPC
                      :ALLOCATE
 
     @lock = Monitor.new
+    @event_names = {}
 
     class << self
       # @param channel_class [Class]
@@ -36,6 +37,17 @@ module RedisIPC
         channel_class.instance_variable_get(KEY) || @lock.synchronize do
           channel_class.instance_variable_get(KEY) || channel_class.instance_variable_set(KEY, new(channel_class))
         end
+      end
+
+      # Notes that a channel of this process has an event of this name.
+      def name_event(name)
+        @lock.synchronize { @event_names = @event_names.merge(name => true).freeze }
+      end
+
+      # @param name [String] a name that anybody may have sent
+      # @return [Boolean] whether a channel of this process has, or had, an event of this name
+      def event_name?(name)
+        @event_names.key?(name)
       end
 
       # @param instance [Channel]
@@ -101,6 +113,7 @@ module RedisIPC
 
     # @return [Event]
     def add_event(name, params)
+      ChannelState.name_event(name)
       @events[name.dup.freeze] = Event.new(name, params.freeze, :"event #{name}").freeze
     end
 

@@ -74,6 +74,13 @@ module RedisIPC
       chained
     end
 
+    # Runs the block when the call has ended, however it did: in a dispatcher thread, or at once.
+    # @return [void]
+    # @api private
+    def when_settled(&block)
+      @session.when_settled(@call, &block)
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} #{settled? ? "settled" : "pending"}>"

@@ -31,7 +31,7 @@ module RedisIPC
         states = @channels.each_key.map { |one| ChannelState.of(one) }
         own = states.flat_map { |state| %i[request handler].map { |side| state.own_middleware(side) } }
         [RedisIPC.request_middleware, RedisIPC.handler_middleware, JSONRPC.call_middleware, JSONRPC.method_middleware,
-         *own]
+         Events.event_middleware, Events.publish_middleware, *own]
       end
     end
     private_constant :Registrations
