@@ -128,7 +128,7 @@ RSpec.describe "redis_ipc events" do
 
   it "says what is wrong with the command line" do
     text, status = command("drop", 'slot: "ipc"')
-    expect([text, status]).to match([/unknown verb "drop" of events.*Usage: redis_ipc events doctor/m, 64])
+    expect([text, status]).to match([/there is no verb "events drop".*Usage: redis_ipc events VERB/m, 2])
     text, status = command("slots", 'slot: "ipc"', "--only", "Other")
     expect([text, status]).to match([/there is no consumer of PostgreSQL's log in app.rb/, 1])
   end

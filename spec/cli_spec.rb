@@ -1,13 +1,12 @@
 # frozen_string_literal: true
 
 require "fileutils"
-require "redis_ipc/cli"
-require "stringio"
 require "tmpdir"
 
-# The command without Rails. spec/rails/work_spec.rb runs it in an application.
+# `redis_ipc work` without Rails, and what all verbs have in common. spec/rails/operating_spec.rb runs it in an
+# application.
 RSpec.describe "redis_ipc" do
-  executable = File.expand_path("../exe/redis_ipc", __dir__)
+  include Commands
 
   let(:folder) { Dir.mktmpdir("redis_ipc_cli") }
 
@@ -17,10 +16,9 @@ RSpec.describe "redis_ipc" do
     File.write(File.join(folder, name), text)
   end
 
-  # Starts the command in the folder. Its standard error is printed, too.
-  define_method(:command) do |*arguments, **environment|
-    run_process("sh", "-c", "cd \"$1\" && shift && exec \"$@\" 2>&1", "sh", folder, RbConfig.ruby,
-                "-I#{Processes::LIBRARY}", executable, *arguments, **environment)
+  # Starts the command in the folder.
+  def command(*arguments, **environment)
+    super(*arguments, folder: folder, **environment)
   end
 
   # Returns what the command prints until it ends, and its status.
@@ -306,30 +304,29 @@ RSpec.describe "redis_ipc" do
   end
 
   describe "its usage" do
-    def said(*arguments)
-      outputs = [$stdout, $stderr]
-      $stdout = StringIO.new
-      $stderr = StringIO.new
-      status = RedisIPC::CLI.start(arguments)
-      [status, $stdout.string, $stderr.string]
-    ensure
-      $stdout, $stderr = outputs
-    end
-
     it "is shown when it is asked for" do
-      expect(said("--version")).to eq([0, "redis_ipc #{RedisIPC::VERSION}\n", ""])
-      expect(said("--help")).to match([0, /\AUsage: redis_ipc VERB/, ""])
-      expect(said("work", "--help")).to match([0, /\AUsage: redis_ipc work \[FILES\].*--timeout SECONDS/m, ""])
+      expect(said("--version").to_a).to eq([0, "redis_ipc #{RedisIPC::VERSION}\n", ""])
+      expect(said("--help").to_a).to match([0, /\AUsage: redis_ipc VERB/, ""])
+      expect(said("help", "acl").to_a).to match([0, /\AUsage: redis_ipc acl VERB.*^  acl print /m, ""])
+      text = /\AUsage: redis_ipc work \[FILES \.\.\.\].*--timeout SECONDS/m
+      expect(said("work", "--help").to_a).to match([0, text, ""])
+      expect(said("help", "work")).to eq(said("work", "-h"))
     end
 
     it "is shown with an error" do
-      { [] => "name a verb", ["wrok"] => "unknown verb \"wrok\"", ["work", "--fast"] => "invalid option: --fast",
+      { [] => "name a verb", ["wrok"] => "there is no verb \"wrok\"; did you mean \"work\"?",
+        ["acl"] => "name a verb of acl", %w[acl prnit] => "there is no verb \"acl prnit\"",
+        ["work", "--fast"] => "invalid option: --fast",
         ["work", "--timeout", "soon"] => "invalid argument: --timeout soon",
         ["work", "--timeout", "-1"] => "invalid argument: --timeout must be at least 0",
-        ["work", "--only"] => "missing argument: --only" }.each do |arguments, wrong|
-        status, out, err = said(*arguments)
-        expect([status, out, err.lines.first]).to eq([64, "", "redis_ipc: #{wrong}\n"])
-        expect(err).to include("\nUsage: redis_ipc ")
+        ["work", "--only"] => "missing argument: --only", ["request"] => "GROUP is missing",
+        %w[request a 1 b] => "there is no argument \"b\" here",
+        %w[completion tcsh] => "SHELL must be one of bash, zsh, fish, got \"tcsh\"",
+        %w[request a {b -s house] => "the content is no JSON: \"{b\" (a text needs quotation marks: '\"text\"')" }
+        .each do |arguments, wrong|
+        told = said(*arguments)
+        expect([told.status, told.out, told.err.lines.first]).to match([2, "", "redis_ipc: #{wrong}\n"])
+        expect(told.err).to include("\n\n").and include("redis_ipc")
       end
     end
   end

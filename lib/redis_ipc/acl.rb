@@ -19,6 +19,12 @@ module RedisIPC
     private_constant :ROLES, :COMMON, :Roles
 
     class << self
+      # @return [Array<Symbol>]
+      # @api private
+      def roles
+        ROLES
+      end
+
       # The rules of one user. They open the keys of that stream or queue, or the channels, and no other whose name
       # begins alike.
       #

@@ -10,14 +10,14 @@ module RedisIPC
     # @api private
     module Application
       class << self
-        # @param options [ApplicationOptions]
+        # @param given [Hash{Symbol => Object}] the arguments and options of the verb
         # @param announcer [Announcer]
         # @return [RailsApplication, RubyFiles] one that was not loaded
-        def of(options, announcer)
-          %w[RAILS_ENV RACK_ENV].each { |name| ENV[name] = options.environment } if options.environment
-          options.requires.each { |file| require File.file?(file) ? File.expand_path(file) : file }
-          rails = options.files.empty? && RailsApplication.here?
-          rails ? RailsApplication.new : RubyFiles.new(options.files, announcer)
+        def of(given, announcer)
+          %w[RAILS_ENV RACK_ENV].each { |name| ENV[name] = given[:environment] } if given[:environment]
+          given[:requires].each { |file| require File.file?(file) ? File.expand_path(file) : file }
+          rails = given[:files].empty? && RailsApplication.here?
+          rails ? RailsApplication.new : RubyFiles.new(given[:files], announcer)
         end
       end
     end

@@ -1,0 +1,80 @@
+# frozen_string_literal: true
+
+require "open3"
+
+module RedisIPC
+  module CLI
+    # A program that answers requests: it reads the content as JSON from standard input, and writes the answer to
+    # standard output.
+    # @api private
+    class Program
+      # The most bytes that are read of what it writes.
+      MOST = 16_777_216
+      # What is told of its standard error.
+      MOST_TOLD = 1_000
+      # Seconds for its output once it has ended. A process that it left behind may keep that open.
+      AFTER = 1
+      private_constant :MOST, :MOST_TOLD, :AFTER
+
+      # @param command [String] a line for the shell
+      def initialize(command)
+        @command = command
+      end
+
+      # Runs it once.
+      # @param input [String]
+      # @param seconds [Numeric] it is killed if it runs longer
+      # @param environment [Hash{String => String}]
+      # @return [Array(Boolean, Object)] whether it succeeded, and the answer or the reason
+      def run(input, seconds, environment)
+        Open3.popen3(environment, "/bin/sh", "-c", @command, pgroup: true) do |stdin, stdout, stderr, process|
+          feeder = Thread.new { feed(stdin, input) }
+          readers = [stdout, stderr].map { |output| Thread.new { output.read(MOST).to_s } }
+          ended = process.join(seconds)
+          stop(process.pid) unless ended
+          feeder.kill
+          written, told = readers.map { |reader| reader.join(AFTER) ? reader.value : "" }
+          ended ? answer(process.value, written, told) : [false, "the program ran longer than the request may wait"]
+        end
+      end
+
+      private
+
+      def feed(stdin, input)
+        stdin.write(input)
+        stdin.close
+      rescue SystemCallError, IOError
+        # It does not read its input.
+      end
+
+      # Kills all processes that it has started.
+      def stop(pid)
+        Process.kill(:KILL, -pid)
+      rescue Errno::ESRCH
+        # It has just ended.
+      end
+
+      def answer(status, written, told)
+        return [true, parsed(written)] if status.success?
+
+        told = utf8(told).strip
+        [false, "the program #{ending(status)}#{": #{told[-MOST_TOLD..] || told}" unless told.empty?}"]
+      end
+
+      # What is no JSON is text.
+      def parsed(written)
+        JSON.parse(utf8(written))
+      rescue JSON::ParserError
+        utf8(written).chomp
+      end
+
+      def utf8(bytes)
+        bytes.dup.force_encoding(Encoding::UTF_8).scrub
+      end
+
+      def ending(status)
+        status.signaled? ? "was ended by signal #{status.termsig}" : "ended with status #{status.exitstatus}"
+      end
+    end
+  end
+end
