@@ -7,6 +7,7 @@ use crate::events::common::streams::Streams;
 use crate::events::common::trimming::{self, Trim, Trimmed, Trimmings};
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::{ClientNames, Purpose};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
@@ -62,8 +63,10 @@ impl Publisher {
     ///
     /// The operating system has no random numbers to give.
     pub fn new(options: &PublisherOptions) -> Result<Self, Error> {
-        let endpoint = Endpoint::new(Place::default(), &options.redis);
-        let connections = Pool::new(Arc::clone(&endpoint.connector), options.pool_size);
+        // It publishes to any stream.
+        let names = ClientNames::new("events", "publisher");
+        let endpoint = Endpoint::named(Place::default(), &options.redis, names);
+        let connections = Pool::of(Arc::clone(&endpoint.connector), Purpose::Sender, options.pool_size);
         let name = IdSource::default().next()?.to_string().chars().take(NAME).collect();
         Ok(Self {
             endpoint,

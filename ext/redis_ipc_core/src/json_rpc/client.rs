@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::id::Id;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
@@ -79,7 +80,7 @@ impl Client {
         let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis)?);
         let replies = instance.names.reply(&instance.id);
         let (first, second) = instance
-            .open_both(&replies, instance.block(), |_| Ok(()))
+            .open_both(Purpose::Replies, &replies, instance.block(), |_| Ok(()))
             .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
         let client = Self {

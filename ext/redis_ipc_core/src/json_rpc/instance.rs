@@ -1,6 +1,7 @@
 //! A server or a client of one queue: its names, and its access to Redis. All of its threads share it.
 
 use crate::error::{Error, Place};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -51,7 +52,11 @@ impl Instance {
 
     /// Opens a connection to the server of the queue.
     pub fn open(&self) -> RedisResult<Connection> {
-        self.endpoint.connector.open_owner(self.names.queue())
+        self.open_as(Purpose::Work)
+    }
+
+    fn open_as(&self, purpose: Purpose) -> RedisResult<Connection> {
+        self.endpoint.connector.opener(purpose).open_owner(self.names.queue())
     }
 
     /// Runs a command about one key on a connection of [`Instance::open`]. While the slot is moving, it follows the
@@ -82,8 +87,10 @@ impl Instance {
 
     /// Opens the first connection, which shows whether Redis can be used.
     fn first_connection(&self) -> RedisResult<Connection> {
-        let mut first = self.open()?;
-        if !check_server(&mut first)? {
+        let mut first = self.open_as(Purpose::Sender)?;
+        let is_cluster = check_server(&mut first)?;
+        self.endpoint.connector.note_eviction(&mut first);
+        if !is_cluster {
             return Ok(first);
         }
         self.endpoint.connector.is_node_of_cluster();
@@ -91,13 +98,14 @@ impl Instance {
             let why = "on a Redis Cluster the queue's name needs a part in braces, as in {jobs}";
             return Err((redis::ErrorKind::InvalidClientConfig, "queue", why.to_owned()).into());
         }
-        self.open()
+        self.open_as(Purpose::Sender)
     }
 
     /// Opens the connections that a client or a server must have: one to write on, unless this is a cluster, and one
-    /// that waits for `block` at `key`. `prepare` runs on the first.
+    /// for `purpose` that waits for `block` at `key`. `prepare` runs on the first.
     pub fn open_both(
         &self,
+        purpose: Purpose,
         key: &str,
         block: Duration,
         prepare: impl FnOnce(&mut Connection) -> RedisResult<()>,
@@ -106,7 +114,8 @@ impl Instance {
         let mut first = self.first_connection()?;
         self.endpoint.clock.read(&mut first)?;
         prepare(&mut first)?;
-        let second = connector.open_blocking(key, block, &self.endpoint.stop)?;
+        self.endpoint.report_eviction("requests, answers and the signs of life of the servers", true);
+        let second = connector.opener(purpose).open_blocking(key, block, &self.endpoint.stop)?;
         Ok(((!connector.is_cluster()).then_some(first), second))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::guarantee::Guarantee;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::link::Link;
 use crate::foundation::redis::read_cancel::ReadCancel;
@@ -142,7 +143,8 @@ impl QueueReader {
             return;
         }
         let until = Instant::now() + UNBLOCKING;
-        let Ok(mut connection) = self.instance.endpoint.connector.open_for(self.instance.names.queue())
+        let Ok(mut connection) =
+            self.instance.endpoint.connector.opener(Purpose::Work).open_for(self.instance.names.queue())
         else {
             return;
         };
@@ -159,7 +161,11 @@ impl QueueReader {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let open = || {
             let queue = self.instance.names.queue();
-            let opened = self.instance.endpoint.connector.open_blocking(queue, self.wait, &self.quiet);
+            let opened = self.instance.endpoint.connector.opener(Purpose::Reader).open_blocking(
+                queue,
+                self.wait,
+                &self.quiet,
+            );
             opened.inspect_err(|_| self.read_size.lock().acquit())
         };
         let mut connection = first.map_or_else(open, Ok)?;

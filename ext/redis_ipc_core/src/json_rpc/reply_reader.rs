@@ -1,6 +1,7 @@
 //! Reads the answers from a client's list and hands each to its call.
 
 use crate::error::{Error, ErrorKind};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::link::Link;
@@ -78,7 +79,11 @@ impl ReplyReader {
         let is_first = first.is_some();
         let open = || {
             let (endpoint, block) = (&self.instance.endpoint, self.instance.block());
-            let opened = endpoint.connector.open_blocking(&self.replies, block, &endpoint.stop);
+            let opened = endpoint.connector.opener(Purpose::Replies).open_blocking(
+                &self.replies,
+                block,
+                &endpoint.stop,
+            );
             opened.inspect_err(|_| self.read_size.lock().acquit())
         };
         let mut connection = first.map_or_else(open, Ok)?;

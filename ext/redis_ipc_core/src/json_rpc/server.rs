@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::guarantee::Guarantee;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
@@ -84,7 +85,7 @@ impl Server {
             false => Ok(()),
         };
         let (first, second) = instance
-            .open_both(instance.names.queue(), wait, show)
+            .open_both(Purpose::Reader, instance.names.queue(), wait, show)
             .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(RequestQueue::new(options.threads));
         let context = AnswerContext {

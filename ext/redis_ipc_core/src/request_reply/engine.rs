@@ -3,6 +3,7 @@
 use crate::error::{Error, Fate};
 use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::id::Id;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
@@ -95,7 +96,7 @@ impl Parts {
         let (names, endpoint) = (&self.instance.names, &self.instance.endpoint);
         let (connections, connector) = (&self.instance.connections, &endpoint.connector);
         let explain = |error| connector.explain(&error, Fate::NotSent);
-        let first = open_checked(connector, &names.inbox).map_err(explain)?;
+        let first = open_checked(connector, Purpose::Sender, &names.inbox).map_err(explain)?;
         connections.with(&names.inbox, |connection| {
             endpoint.clock.read(connection)?;
             if self.serves { self.inbox.join(connection) } else { Ok(()) }
@@ -104,13 +105,16 @@ impl Parts {
         self.registry.announce()?;
         let new_waker = || Waker::new(connector.sockets()).map_err(|error| explain(error.into()));
         let inbox = || {
-            let inbox =
-                connector.open_blocking(&names.inbox, session::BLOCK, &endpoint.stop).map_err(explain)?;
+            let inbox = connector
+                .opener(Purpose::Reader)
+                .open_blocking(&names.inbox, session::BLOCK, &endpoint.stop)
+                .map_err(explain)?;
             Ok((new_waker()?, inbox))
         };
         Ok(Opened {
             sender: (!connector.is_cluster()).then_some(first),
             replies: connector
+                .opener(Purpose::Replies)
                 .open_blocking(&names.replies, reply_session::block(&self.replies), &endpoint.stop)
                 .map_err(explain)?,
             caller_waker: new_waker()?,
@@ -246,6 +250,7 @@ impl Engine {
             master_watch: MasterWatch::default(),
             news: News::default(),
         };
+        instance.endpoint.report_eviction("requests, answers and the signs of life of the instances", true);
         let engine = Self {
             instance: Arc::clone(instance),
             registry: Arc::clone(registry),

@@ -190,9 +190,12 @@ impl Housekeeper {
 
     fn restore_replies(&self) -> Result<(), Error> {
         if self.replies.restore()? {
-            let message = "the reply stream was gone (deleted, flushed or evicted) and has been made again: \
-                           answers that arrived in between are lost";
-            self.tell(message);
+            let evicted = self.instance.endpoint.connector.eviction().map(|by| format!(". {}", by.cause()));
+            self.tell(&format!(
+                "the reply stream was gone (deleted, flushed or evicted) and has been made again: answers that \
+                 arrived in between are lost{}",
+                evicted.unwrap_or_default()
+            ));
         }
         Ok(())
     }

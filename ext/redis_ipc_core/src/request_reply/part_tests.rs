@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::fake_server::{array, bulk, entry};
 use crate::foundation::redis::group_consumer::admission::{Admission, Earlier};
@@ -342,6 +343,7 @@ fn read(fixture: &Fixture, redis: impl FnOnce()) {
     let names = &fixture.instance.names;
     let connector = &fixture.instance.endpoint.connector;
     let connection: Connection = connector
+        .opener(Purpose::Replies)
         .open_blocking(&names.replies, Duration::from_secs(10), &fixture.instance.endpoint.stop)
         .unwrap();
     /// Ends the reader, also if the test fails.

@@ -4,6 +4,9 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 
+/// What a server that evicts keys may take from a consumer of a stream.
+pub const EVICTED: &str = "events, positions and dead letters";
+
 /// Returns what is known about a stream without reading its entries: how many it has ever had, how many it has now, the
 /// ids of the first and the last, the highest id that was deleted by XDEL, and the position of the group ARGV[1], if
 /// that exists. Returns nil if there is no stream.

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -34,6 +35,7 @@ pub struct AcknowledgementContext {
 impl Context for AcknowledgementContext {
     const THREAD: &'static str = "event-acks";
     const CLOSED: &'static str = "the consumer was stopped before this could be acknowledged";
+    const PURPOSE: Purpose = Purpose::Work;
 
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.consumer.endpoint

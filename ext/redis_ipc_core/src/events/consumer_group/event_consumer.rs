@@ -9,6 +9,7 @@ use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::common::pause::Pause;
 use crate::events::common::recent_ids::{self, RecentIds};
 use crate::events::common::retries::Retries;
+use crate::events::common::stream_facts;
 use crate::events::common::streams::Streams;
 use crate::events::consumer_group::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
 use crate::events::consumer_group::admission::Admission;
@@ -20,6 +21,7 @@ use crate::events::consumer_group::timer::Timer;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::admission::Admission as _;
@@ -94,7 +96,8 @@ impl EventConsumer {
     fn connect(consumer: Arc<GroupConsumer>, options: ConsumerOptions) -> Result<Self, Error> {
         let (endpoint, stream) = (Arc::clone(&consumer.endpoint), &consumer.stream);
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
-        let first = open_checked(&endpoint.connector, stream).map_err(explain)?;
+        let first = open_checked(&endpoint.connector, Purpose::Work, stream).map_err(explain)?;
+        endpoint.report_eviction(stream_facts::EVICTED, false);
         one_order::check(&consumer.connections, &Streams::new(stream, None), &consumer.group, false)?;
         let ahead = if options.batch_size > 1 { options.batch_size * options.workers } else { 0 };
         let queue = Arc::new(WorkQueue::in_steps(options.workers, ahead));
@@ -120,8 +123,11 @@ impl EventConsumer {
             endpoint.clock.read(connection)?;
             admission.prepare(connection)
         })?;
-        let reading =
-            endpoint.connector.open_blocking(stream, session::BLOCK, &endpoint.stop).map_err(explain)?;
+        let reading = endpoint
+            .connector
+            .opener(Purpose::Reader)
+            .open_blocking(stream, session::BLOCK, &endpoint.stop)
+            .map_err(explain)?;
         let waker = Waker::new(endpoint.connector.sockets()).map_err(|error| explain(error.into()))?;
         let (reads, decides) = (Arc::clone(&consumer), Arc::clone(&admission));
         let reader = Arc::new(GroupReader::new(reads, Arc::clone(&queue), decides, waker, true));

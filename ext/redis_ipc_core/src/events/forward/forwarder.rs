@@ -16,6 +16,7 @@ use crate::events::wal::wal_consumer::WalConsumer;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::postgres::connection::cell;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
+use crate::foundation::redis::client_name::{ClientNames, Purpose};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::news::News;
@@ -62,8 +63,9 @@ pub struct Target {
 impl Target {
     /// Creates one that has not connected to Redis.
     pub fn new(wal: WalConsumer, options: &ConsumerOptions, forward: ForwardOptions, slot: String) -> Self {
-        let endpoint = Endpoint::new(Place::default(), &options.redis);
-        let connections = Pool::new(Arc::clone(&endpoint.connector), CONNECTIONS);
+        let names = ClientNames::new(&forward.stream, &slot);
+        let endpoint = Endpoint::named(Place::default(), &options.redis, names);
+        let connections = Pool::of(Arc::clone(&endpoint.connector), Purpose::Sender, CONNECTIONS);
         Self {
             wal,
             endpoint,

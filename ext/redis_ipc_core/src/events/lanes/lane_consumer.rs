@@ -10,6 +10,7 @@ use crate::events::common::one_order;
 use crate::events::common::options::{ConsumerOptions, From, Order};
 use crate::events::common::pause::Pause;
 use crate::events::common::retries::Retries;
+use crate::events::common::stream_facts;
 use crate::events::common::stream_facts::Facts;
 use crate::events::common::streams::Streams;
 use crate::events::lanes::checkpoint::{Checkpoint, Starts, Tries};
@@ -21,6 +22,7 @@ use crate::events::lanes::schedule::Schedule;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
 use crate::foundation::redis::pool::Pool;
@@ -79,8 +81,9 @@ impl LaneConsumer {
         options: ConsumerOptions,
     ) -> Result<Self, Error> {
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
-        drop(open_checked(&endpoint.connector, stream).map_err(explain)?);
-        let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
+        drop(open_checked(&endpoint.connector, Purpose::Lanes, stream).map_err(explain)?);
+        endpoint.report_eviction(stream_facts::EVICTED, false);
+        let connections = Arc::new(Pool::of(Arc::clone(&endpoint.connector), Purpose::Lanes, POOL));
         let key = events_key::of(stream, group);
         let streams = Streams::new(stream, options.partitions);
         one_order::check(&connections, &streams, group, true)?;

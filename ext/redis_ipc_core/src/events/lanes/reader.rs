@@ -14,6 +14,7 @@ use crate::events::lanes::schedule::{Candidate, Role, Schedule, Share, Start};
 use crate::foundation::payload::fields::{Fields, Room};
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::link::Link;
@@ -297,7 +298,8 @@ impl Reader {
         let stream = self.source.stream_of(self.role);
         // The catch-up reader has a connection only while it has something to do.
         let Some(mut start) = self.wait_for_room() else { return Ok(()) };
-        let mut connection = endpoint.connector.open_blocking(stream, BLOCK_IDLE, &self.quiet)?;
+        let mut connection =
+            endpoint.connector.opener(Purpose::Reader).open_blocking(stream, BLOCK_IDLE, &self.quiet)?;
         self.read_cancel.on(&connection);
         if self.quiet.is_stopped() {
             return Ok(());

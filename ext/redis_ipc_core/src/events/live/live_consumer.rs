@@ -8,6 +8,7 @@ use crate::events::common::options::ConsumerOptions;
 use crate::events::live::feed::Shared;
 use crate::events::live::reading::Reading;
 use crate::events::live::roster::Roster;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::server_check::open_checked;
@@ -50,7 +51,7 @@ impl LiveConsumer {
     ) -> Result<Self, Error> {
         // This connection also finds out whether the server is a cluster.
         drop(
-            open_checked(&endpoint.connector, "")
+            open_checked(&endpoint.connector, Purpose::Work, "")
                 .map_err(|error| endpoint.connector.explain(&error, Fate::NotSent))?,
         );
         let limits = Limits { events: options.prefetch, bytes: options.prefetch_bytes };

@@ -42,6 +42,16 @@ pub struct SendFailure {
     pub written: usize,
 }
 
+/// How a connection logs in.
+pub struct Session<'a> {
+    /// The user.
+    pub login: &'a Login,
+    /// The database.
+    pub db: i64,
+    /// The name that `CLIENT LIST` shows.
+    pub name: &'a str,
+}
+
 /// A connection that is logged in and ready for commands.
 pub struct Connection {
     address: Address,
@@ -70,12 +80,11 @@ impl Limits {
 }
 
 impl Connection {
-    /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`. Until
+    /// Connects to `address` with the timeouts and TLS of `options`, within the time of `attempt`. Until
     /// [`Connection::is_ready`] is called, commands share that time too.
     pub fn dial(
         address: &Address,
-        login: &Login,
-        db: i64,
+        session: &Session<'_>,
         options: &RedisOptions,
         dialer: &Dialer,
         attempt: &Attempt,
@@ -88,10 +97,10 @@ impl Connection {
             socket.speak_tls(client);
         }
         let mut connection = Self::new(address.clone(), socket);
-        let credentials = login.credentials(attempt).map_err(|error| {
+        let credentials = session.login.credentials(attempt).map_err(|error| {
             RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
         })?;
-        connection.log_in(&credentials, db)?;
+        connection.log_in(&credentials, session)?;
         Ok(connection)
     }
 
@@ -116,7 +125,7 @@ impl Connection {
     }
 
     /// Logs in and checks that the server is ready: a server that is loading its data accepts logins but not PING.
-    fn log_in(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
+    fn log_in(&mut self, credentials: &Credentials, session: &Session<'_>) -> RedisResult<()> {
         let mut commands = Vec::new();
         if let Some(password) = &credentials.password {
             let mut auth = redis::cmd("AUTH");
@@ -126,14 +135,14 @@ impl Connection {
             auth.arg(password);
             commands.push((auth, true));
         }
-        if db != 0 {
+        if session.db != 0 {
             let mut select = redis::cmd("SELECT");
-            select.arg(db);
+            select.arg(session.db);
             commands.push((select, true));
         }
         // A server or a user without the right to CLIENT SETNAME is served all the same.
         let mut name = redis::cmd("CLIENT");
-        name.arg("SETNAME").arg("redis_ipc");
+        name.arg("SETNAME").arg(session.name);
         commands.push((name, false));
         commands.push((redis::cmd("PING"), true));
 

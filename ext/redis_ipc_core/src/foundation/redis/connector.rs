@@ -5,9 +5,12 @@ use crate::foundation::net::address::Address;
 use crate::foundation::net::attempt::{Attempt, Closing};
 use crate::foundation::net::dialer::Dialer;
 use crate::foundation::net::socket::Closer;
+use crate::foundation::redis::client_name::{ClientNames, Purpose};
 use crate::foundation::redis::cluster::{Cluster, Primaries, Route, SlotView};
-use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::connection::{Connection, Session};
 use crate::foundation::redis::error_codes::is_passing;
+use crate::foundation::redis::eviction::Eviction;
+use crate::foundation::redis::opener::Opener;
 use crate::foundation::redis::redis_options::{ClusterOptions, Login, RedisOptions, SentinelOptions};
 use crate::foundation::redis::resp::replies::unexpected;
 use crate::foundation::redis::sentinels::{self, Named, Sentinels};
@@ -35,6 +38,8 @@ const FOREVER: Duration = Duration::from_secs(86_400);
 /// Opens connections to the server, or the servers, that `redis_options` describe.
 pub struct Connector {
     options: RedisOptions,
+    names: ClientNames,
+    eviction: Mutex<Option<Eviction>>,
     redacted: String,
     dialer: Dialer,
     sentinels: Option<Sentinels>,
@@ -44,9 +49,11 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Creates a connector for `options`.
-    pub fn new(options: &RedisOptions) -> Self {
+    /// Creates a connector for `options`, whose connections have these names.
+    pub fn new(options: &RedisOptions, names: ClientNames) -> Self {
         let connector = Self {
+            names,
+            eviction: Mutex::default(),
             redacted: options.redacted(),
             options: options.clone(),
             dialer: Dialer::default(),
@@ -141,28 +148,31 @@ impl Connector {
             .unwrap_or_else(|| RedisError::from((redis::ErrorKind::Client, "no node knows of any slots"))))
     }
 
-    /// Opens a connection to the server of `key`.
-    pub fn open_for(&self, key: &str) -> RedisResult<Connection> {
-        self.open(&self.route(key)?)
+    /// Returns what opens connections for `purpose`.
+    pub fn opener(&self, purpose: Purpose) -> Opener<'_> {
+        Opener::new(self, purpose)
     }
 
-    /// Opens a connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
-    pub fn open_owner(&self, key: &str) -> RedisResult<Connection> {
+    /// Returns the route to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
+    pub(super) fn owner(&self, key: &str) -> RedisResult<Route> {
         self.refresh_cluster()?;
-        self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
+        Ok(self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
     }
 
-    /// Opens a connection to the server of `key` whose reads may block for `block` before Redis answers. It opens
-    /// none once `stop` is raised.
-    pub fn open_blocking(&self, key: &str, block: Duration, stop: &Stop) -> RedisResult<Connection> {
-        let route = self.route(key)?;
-        let connection = self.open_within(&route, &self.attempt().unless(stop))?;
+    /// Prepares a connection for reads about `key` that may block for `block` before Redis answers.
+    pub(super) fn reads_block(
+        &self,
+        connection: &Connection,
+        key: &str,
+        route: Route,
+        block: Duration,
+    ) -> RedisResult<()> {
         // The timeout is well above the block time: a read that times out first would swallow the next message.
         connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
         if self.is_cluster() {
             self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer())));
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// Ends the reads that wait on a node that no longer serves their key. A node that hangs will not redirect them.
@@ -194,28 +204,31 @@ impl Connector {
         self.blocking.lock().clear();
     }
 
-    /// Opens a connection to the server at `route`.
+    /// Opens a connection to the server at `route` for short commands.
     pub fn open(&self, route: &Route) -> RedisResult<Connection> {
-        self.open_within(route, &self.attempt())
-    }
-
-    /// Opens a connection to the server at `route`, but none once `stop` is raised.
-    pub fn open_unless(&self, route: &Route, stop: &Stop) -> RedisResult<Connection> {
-        self.open_within(route, &self.attempt().unless(stop))
+        self.opener(Purpose::Work).open(route)
     }
 
     /// Opens a connection to the server at `route`, within `time`.
     pub fn open_quickly(&self, route: &Route, time: Duration) -> RedisResult<Connection> {
-        self.open_within(route, &Attempt::new(time.min(self.options.connect_timeout), &self.dialer.closing))
+        let attempt = Attempt::new(time.min(self.options.connect_timeout), &self.dialer.closing);
+        self.open_within(route, Purpose::Work, &attempt)
     }
 
-    fn attempt(&self) -> Attempt {
+    /// Returns an attempt to connect that begins now.
+    pub(super) fn attempt(&self) -> Attempt {
         Attempt::new(self.options.connect_timeout, &self.dialer.closing)
     }
 
-    fn open_within(&self, route: &Route, attempt: &Attempt) -> RedisResult<Connection> {
-        let Some(node) = route.node() else { return self.open_server(attempt) };
-        let opened = self.open_address(node, attempt);
+    /// Opens a connection to the server at `route`, within the time of `attempt`.
+    pub(super) fn open_within(
+        &self,
+        route: &Route,
+        purpose: Purpose,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let Some(node) = route.node() else { return self.open_server(purpose, attempt) };
+        let opened = self.open_address(node, purpose, attempt);
         if let Some(cluster) = self.cluster.get() {
             match &opened {
                 Ok(_) => cluster.reached(node),
@@ -227,36 +240,50 @@ impl Connector {
         Ok(connection)
     }
 
-    fn open_server(&self, attempt: &Attempt) -> RedisResult<Connection> {
+    fn open_server(&self, purpose: Purpose, attempt: &Attempt) -> RedisResult<Connection> {
         match &self.sentinels {
-            Some(sentinels) => self.open_master(sentinels, attempt),
-            None => self.open_address(&self.options.address, attempt),
+            Some(sentinels) => self.open_master(sentinels, purpose, attempt),
+            None => self.open_address(&self.options.address, purpose, attempt),
         }
     }
 
-    fn dial(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
-        self.dial_as(&self.options.login, self.options.db, address, attempt)
+    fn dial(&self, address: &Address, purpose: Purpose, attempt: &Attempt) -> RedisResult<Connection> {
+        let RedisOptions { login, db, .. } = &self.options;
+        self.dial_as(&Session { login, db: *db, name: &self.names.name(purpose) }, address, attempt)
+    }
+
+    fn dial_sentinel(&self, login: &Login, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        self.dial_as(&Session { login, db: 0, name: &self.names.name(Purpose::Sentinel) }, address, attempt)
     }
 
     fn dial_as(
         &self,
-        login: &Login,
-        db: i64,
+        session: &Session<'_>,
         address: &Address,
         attempt: &Attempt,
     ) -> RedisResult<Connection> {
-        Connection::dial(address, login, db, &self.options, &self.dialer, attempt)
+        Connection::dial(address, session, &self.options, &self.dialer, attempt)
     }
 
-    fn open_address(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
-        let mut connection = self.dial(address, attempt)?;
+    fn open_address(
+        &self,
+        address: &Address,
+        purpose: Purpose,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let mut connection = self.dial(address, purpose, attempt)?;
         connection.is_ready(&self.options)?;
         Ok(connection)
     }
 
     /// Opens a connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last
     /// is asked first, and each has a head start over the next. The first one that leads to a master counts.
-    fn open_master(&self, sentinels: &Sentinels, attempt: &Attempt) -> RedisResult<Connection> {
+    fn open_master(
+        &self,
+        sentinels: &Sentinels,
+        purpose: Purpose,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
         let found = Stop::default();
         let attempt = attempt.clone().unless(&found);
         let head_start = HEAD_START.min(self.patience() / 4);
@@ -268,7 +295,7 @@ impl Connector {
                 if let Some(sentinel) = unasked.next() {
                     let (sender, attempt) = (sender.clone(), &attempt);
                     let ask = move || {
-                        let result = self.follow(sentinels, &sentinel, attempt);
+                        let result = self.follow(sentinels, &sentinel, purpose, attempt);
                         // The other end lives as long as this thread.
                         let _ = sender.send((sentinel, result));
                     };
@@ -303,11 +330,17 @@ impl Connector {
     }
 
     /// Opens a connection to the master that the sentinel at `address` names, if it is one.
-    fn follow(&self, sentinels: &Sentinels, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
-        let mut sentinel = self.dial_as(&sentinels.options.login, 0, address, attempt)?;
+    fn follow(
+        &self,
+        sentinels: &Sentinels,
+        address: &Address,
+        purpose: Purpose,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let mut sentinel = self.dial_sentinel(&sentinels.options.login, address, attempt)?;
         let named = ask(&sentinels.options, &mut sentinel)?;
         sentinels.hear(address, &named)?;
-        let mut master = self.dial(&named.master, attempt)?;
+        let mut master = self.dial(&named.master, purpose, attempt)?;
         let is_master = sentinels::is_master(master.run(&redis::cmd("ROLE")))?;
         if is_master == Some(false) {
             return Err(io::Error::other("that server is a replica").into());
@@ -326,7 +359,7 @@ impl Connector {
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
         let SentinelOptions { addresses, login, .. } = &self.sentinels.as_ref().ok_or_else(none)?.options;
         let address = addresses.get(turn % addresses.len()).ok_or_else(none)?;
-        let mut sentinel = self.dial_as(login, 0, address, &self.attempt())?;
+        let mut sentinel = self.dial_sentinel(login, address, &self.attempt())?;
         sentinel.is_ready(&self.options)?;
         Ok((address.clone(), sentinel))
     }
@@ -346,7 +379,7 @@ impl Connector {
         if !sentinels.is_news(&named.master) {
             return Ok(Some((named.master, false)));
         }
-        let mut master = self.dial(&named.master, &self.attempt())?;
+        let mut master = self.dial(&named.master, Purpose::Work, &self.attempt())?;
         if sentinels::is_master(master.run(&redis::cmd("ROLE")))? == Some(false) {
             return Ok(None);
         }
@@ -380,6 +413,17 @@ impl Connector {
             self.close_misplaced();
         }
         pause
+    }
+
+    /// Asks the server at the other end whether it evicts keys.
+    pub fn note_eviction(&self, connection: &mut Connection) {
+        let eviction = Eviction::read(connection);
+        *self.eviction.lock() = eviction;
+    }
+
+    /// Returns whether the server evicted keys when it was asked last.
+    pub fn eviction(&self) -> Option<Eviction> {
+        self.eviction.lock().clone()
     }
 
     /// Marks the route as stale: its server broke the connection, or cannot serve now.
@@ -434,9 +478,15 @@ impl Connector {
         if let Some(answer) = self.sentinels.as_ref().and_then(Sentinels::last_answer) {
             why = format!("{why} ({answer})");
         }
-        let advice = advice(error);
+        let evicted = self.eviction().filter(|_| is_of_lost_key(error));
+        let advice = evicted.map_or_else(|| advice(error).to_owned(), |by| format!(". {}", by.cause()));
         Error::new(kind, format!("{what}: {why}{advice}")).address(&self.redacted).because(error.clone())
     }
+}
+
+/// Whether a blocked read ended because its key was gone.
+fn is_of_lost_key(error: &RedisError) -> bool {
+    error.code() == Some("UNBLOCKED") && error.detail().is_some_and(|why| why.contains("no longer exists"))
 }
 
 /// Returns what to do about a refusal that somebody has to end.

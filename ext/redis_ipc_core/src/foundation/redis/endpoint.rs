@@ -3,6 +3,7 @@
 use crate::error::{Error, Fate, Place};
 use crate::foundation::payload::loss::Loss;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::ClientNames;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::redis_options::RedisOptions;
@@ -34,11 +35,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates an endpoint without a connection. `place` is the place of its errors.
+    /// Creates an endpoint without a connection. `place` is the place of its errors, and names its connections.
     pub fn new(place: Place, redis: &RedisOptions) -> Self {
+        let names = ClientNames::of(&place);
+        Self::named(place, redis, names)
+    }
+
+    /// Creates an endpoint whose connections have names of their own.
+    pub fn named(place: Place, redis: &RedisOptions, names: ClientNames) -> Self {
         Self {
+            connector: Arc::new(Connector::new(redis, names)),
             place,
-            connector: Arc::new(Connector::new(redis)),
             clock: Clock::default(),
             stats: Box::default(),
             reports: Mailbox::default(),
@@ -64,6 +71,14 @@ impl Endpoint {
     pub fn report_located(&self, error: Error) {
         if !self.reports.offer(Report::Failure(error)) {
             self.stats.reports_dropped.increment();
+        }
+    }
+
+    /// Reports that the server evicts keys, if it did when it was asked. `what` may be lost then. If its keys have no
+    /// expiry, only some policies evict them.
+    pub fn report_eviction(&self, what: &str, has_expiry: bool) {
+        if let Some(eviction) = self.connector.eviction().filter(|by| has_expiry || by.takes_all()) {
+            self.report(eviction.warning(what).address(self.connector.address()));
         }
     }
 

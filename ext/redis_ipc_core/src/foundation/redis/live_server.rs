@@ -1,6 +1,7 @@
 //! A redis-server for tests.
 
 use crate::foundation::payload::option_reader::OptionReader;
+use crate::foundation::redis::client_name::ClientNames;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::redis_options::RedisOptions;
@@ -37,7 +38,7 @@ impl LiveServer {
         let redis_options = json!({ "path": folder.join("redis.sock") });
         let reader = OptionReader::new("", Some(redis_options.clone())).unwrap();
         let options = RedisOptions::parse(reader, None).unwrap();
-        let connections = Pool::new(Arc::new(Connector::new(&options)), 1);
+        let connections = Pool::new(Arc::new(Connector::new(&options, ClientNames::new("live", "test"))), 1);
         let started = Self { process, folder, redis_options, connections };
         let deadline = Instant::now() + Duration::from_secs(20);
         while started.connections.run("", &redis::cmd("PING")).is_err() {

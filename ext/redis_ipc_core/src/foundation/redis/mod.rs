@@ -1,12 +1,14 @@
 //! The access to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the
 //! server, and the health of connections.
 
+pub mod client_name;
 pub mod clock;
 pub mod cluster;
 pub mod connection;
 pub mod connector;
 pub mod endpoint;
 pub mod error_codes;
+pub mod eviction;
 pub mod group_consumer;
 pub mod link;
 #[cfg(test)]
@@ -14,6 +16,7 @@ pub mod link;
 pub mod live_server;
 pub mod logins;
 pub mod master_watch;
+pub mod opener;
 pub mod pace;
 pub mod pipeline;
 pub mod pool;

@@ -1,6 +1,7 @@
 //! A pool of connections for every command that does not block.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
@@ -20,6 +21,7 @@ const REDIRECTIONS: u32 = 5;
 /// connections in a thread of its own, and it hides a refused connection until its timeout.
 pub struct Pool {
     connector: Arc<Connector>,
+    purpose: Purpose,
     most: u32,
     state: Mutex<State>,
     returned: Condvar,
@@ -72,9 +74,14 @@ impl State {
 }
 
 impl Pool {
-    /// Creates an empty pool of at most this many connections.
+    /// Creates an empty pool of at most this many connections for short commands.
     pub fn new(connector: Arc<Connector>, most: u32) -> Self {
-        Self { connector, most, state: Mutex::default(), returned: Condvar::new() }
+        Self::of(connector, Purpose::Work, most)
+    }
+
+    /// Creates an empty pool of at most this many connections for `purpose`.
+    pub fn of(connector: Arc<Connector>, purpose: Purpose, most: u32) -> Self {
+        Self { connector, purpose, most, state: Mutex::default(), returned: Condvar::new() }
     }
 
     /// Runs `work` on a pooled connection to the server of `key`. Waits at most `connect_timeout` for the connection.
@@ -148,7 +155,7 @@ impl Pool {
             state = self.returned.wait_until(state, until);
         }
         drop(state);
-        self.connector.open(route).map_err(|error| {
+        self.connector.opener(self.purpose).open(route).map_err(|error| {
             self.forget();
             self.connector.explain(&error, Fate::NotSent)
         })

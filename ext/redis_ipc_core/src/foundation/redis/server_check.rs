@@ -1,17 +1,19 @@
 //! Checks whether a server is new enough, and whether it is a node of a cluster.
 
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::resp::replies;
 use redis::{RedisResult, Value};
 
-/// Opens the first connection, to the server of `key`, and checks that server. A node of a cluster is told to
+/// Opens the first connection, for `purpose` and to the server of `key`, and checks that server. A node of a cluster is told to
 /// `connector`.
-pub fn open_checked(connector: &Connector, key: &str) -> RedisResult<Connection> {
-    let mut first = connector.open_for(key)?;
+pub fn open_checked(connector: &Connector, purpose: Purpose, key: &str) -> RedisResult<Connection> {
+    let mut first = connector.opener(purpose).open_for(key)?;
     if check_server(&mut first)? {
         connector.is_node_of_cluster();
     }
+    connector.note_eviction(&mut first);
     Ok(first)
 }
 

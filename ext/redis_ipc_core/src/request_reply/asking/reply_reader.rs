@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::stream_entry::RawEntry;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
 use crate::foundation::redis::read_cancel::ReadCancel;
@@ -128,7 +129,11 @@ impl ReplyReader {
 
     fn open(&self) -> RedisResult<Connection> {
         let (connector, block) = (self.replies.connector(), reply_session::block(&self.replies));
-        connector.open_blocking(self.replies.key(), block, &self.instance.endpoint.stop)
+        connector.opener(Purpose::Replies).open_blocking(
+            self.replies.key(),
+            block,
+            &self.instance.endpoint.stop,
+        )
     }
 
     /// Skips an answer that breaks every connection that reads it. Its content names its call, but cannot be read. If

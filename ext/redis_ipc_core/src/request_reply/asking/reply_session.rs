@@ -1,6 +1,7 @@
 //! A connection that reads the reply stream, and its position in the stream.
 
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, refused};
@@ -207,7 +208,7 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     }
     let (connector, key) = (replies.connector(), replies.key());
     let group = |action: &str| redis::cmd("XGROUP").arg(action).arg(key).arg(SKIP_GROUP).clone();
-    let mut connection = connector.open_for(key)?;
+    let mut connection = connector.opener(Purpose::Work).open_for(key)?;
     position.is_stuck = false;
     connection.run(&group("DESTROY"))?;
     connection.run(group("CREATE").arg(position.last.to_string()))?;
@@ -218,7 +219,7 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
         Err(error) if !is_unreadable(&error) => return Err(rights::with_rule(&error, key, "+xreadgroup")),
         read => read.is_ok(),
     };
-    let mut connection = connector.open_for(key)?;
+    let mut connection = connector.opener(Purpose::Work).open_for(key)?;
     let mut pending = redis::cmd("XPENDING");
     pending.arg(key).arg(SKIP_GROUP).arg("-").arg("+").arg(1);
     let reply = connection.run(&pending)?;

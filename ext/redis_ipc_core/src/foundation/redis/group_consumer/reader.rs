@@ -1,6 +1,7 @@
 //! Reads new entries of a group, as many as there is room for.
 
 use crate::error::Error;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::admission::Admission;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
@@ -106,7 +107,13 @@ impl<A: Admission> GroupReader<A> {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let again = first.is_none();
         let consumer = &self.consumer;
-        let open = || consumer.endpoint.connector.open_blocking(&consumer.stream, BLOCK, &self.quiet);
+        let open = || {
+            consumer.endpoint.connector.opener(Purpose::Reader).open_blocking(
+                &consumer.stream,
+                BLOCK,
+                &self.quiet,
+            )
+        };
         let mut connection = first.map_or_else(open, Ok)?;
         self.is_renewing.store(false, Ordering::SeqCst);
         self.read_cancel.on(&connection);

@@ -1,6 +1,7 @@
 //! The interface between the writer and the feature whose commands it carries.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -79,6 +80,8 @@ pub trait Context: Send + Sync + 'static {
     const THREAD: &'static str;
     /// Why an item fails that is sent after the writer was closed.
     const CLOSED: &'static str;
+    /// What the connections are for.
+    const PURPOSE: Purpose = Purpose::Sender;
     /// Whether all keys are in one slot, and so on one server, also in a cluster.
     const ONE_SLOT: bool = false;
 

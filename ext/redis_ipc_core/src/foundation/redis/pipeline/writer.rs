@@ -465,7 +465,7 @@ impl<T: Carried> Writer<T> {
 
     fn open(&self, route: &Route) -> RedisResult<Box<PipelineConnection<T>>> {
         let losses = self.health().losses();
-        let mut connection = self.connector().open(route)?;
+        let mut connection = self.connector().opener(T::Context::PURPOSE).open(route)?;
         self.context.connected(route, &mut connection)?;
         Ok(PipelineConnection::new(connection, self.health(), losses))
     }

@@ -2,6 +2,7 @@
 
 use crate::foundation::net::address::Address;
 use crate::foundation::net::socket::Socket;
+use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::{Connection, Tend};
 use crate::foundation::redis::endpoint::Endpoint;
@@ -238,7 +239,7 @@ impl Subscriber {
         let connector = &self.endpoint.connector;
         self.route = self.spot.route(connector, turn)?;
         self.pulse.route = self.route.clone();
-        let mut connection = connector.open_unless(&self.route, stop)?;
+        let mut connection = connector.opener(Purpose::Subscriber).open_unless(&self.route, stop)?;
         self.read_cancel.on(&connection);
         // Whoever stops this thread ended the connection before it: nobody would end this one.
         if stop.is_stopped() {
