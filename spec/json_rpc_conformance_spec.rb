@@ -55,7 +55,9 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
     ["a Notification", '{"jsonrpc": "2.0", "method": "foobar"}', nil],
     ["rpc call of non-existent method",
      '{"jsonrpc": "2.0", "method": "foobaz", "id": "1"}',
-     '{"jsonrpc": "2.0", "error": {"code": -32601, "message": "Method not found"}, "id": "1"}'],
+     # The specification lets an error have `data`: here a method that may be meant.
+     '{"jsonrpc": "2.0", "error": {"code": -32601, "message": "Method not found", ' \
+     '"data": "did you mean \\"foobar\\"?"}, "id": "1"}'],
     ["rpc call with invalid JSON",
      '{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]',
      '{"jsonrpc": "2.0", "error": {"code": -32700, "message": "Parse error"}, "id": null}'],

@@ -60,6 +60,71 @@ RSpec.describe "a right that the user lacks" do
     subscription&.stop
   end
 
+  it "to take a request back is told once" do
+    asker = limited(:asker, "parent", "+xdel", to: "child")
+    2.times do
+      expect { asker.send_to_group(content: 1, to: "child", timeout: 0.05) }
+        .to raise_error(RedisIPC::TimeoutError, /an instance may have taken the request/)
+    end
+    rule = "(the user needs (~house:inbox:child +xinfo|groups +xdel))"
+    expect(next_of(errors).message).to include("a request whose time is over stays in the inbox: ", rule)
+    expect(errors).to be_empty
+    asker.disconnect
+  end
+
+  it "to let an inbox expire, or to see who is alive, is told once" do
+    rules = RedisIPC::ACL.rules(:asker, stream: "house", group: "parent", to: "child")
+    less = rules.map { |rule| rule.sub("+xadd +pexpire", "+xadd").sub("+zadd +zrange", "+zadd") }
+    redis.call("ACL", "SETUSER", "limited", "on", ">secret", *less)
+    asker = connect("parent", redis_options: redis_options.merge(username: "limited", password: "secret"))
+    2.times do
+      expect { asker.send_to_group(content: 1, to: "child", timeout: 0.05) }.to raise_error(RedisIPC::TimeoutError)
+    end
+    expect(Array.new(2) { next_of(errors).message })
+      .to contain_exactly(/an inbox that nobody uses any more stays.*\(~house:inbox:child \+pexpire\)/,
+                          /cannot say who is alive:.*\(~house:instances \+zrange\)/)
+    expect(errors).to be_empty
+  end
+
+  describe "for JSON-RPC" do
+    let(:credentials) { { redis_options: redis_options.merge(username: "limited", password: "secret") } }
+
+    # Gives the user the rules of the role without this text.
+    def grant(role, without)
+      rules = RedisIPC::ACL.rules(role, queue: "calculator")
+      expect(rules.join(" ")).to include(without)
+      redis.call("ACL", "SETUSER", "limited", "on", ">secret", *rules.map { |rule| rule.sub(without, "") })
+    end
+
+    it "to take a request back is told once" do
+      grant(:json_rpc_client, " +lrem")
+      client = rpc_client(**credentials)
+      2.times { expect { client.call("add", timeout: 0.05) }.to raise_error(RedisIPC::TimeoutError) }
+      expect(next_of(errors).message)
+        .to include("requests whose time is over stay on the list: the user needs (%W~calculator +lrem)")
+      expect(errors).to be_empty
+    end
+
+    it "to let a list of answers expire is told once" do
+      rules = RedisIPC::ACL.rules(:json_rpc_server, queue: "calculator")
+      rules = rules.map { |rule| rule.include?(":reply:") ? rule.sub(" +pexpire", "") : rule }
+      redis.call("ACL", "SETUSER", "limited", "on", ">secret", *rules)
+      rpc_server(**credentials) { |server| server.on("add") { |a, b| a + b } }
+      client = rpc_client
+      2.times { expect(client.call("add", 1, 2)).to eq(3) }
+      expect(next_of(errors).message).to include("the user needs (%W~calculator:reply:* +pexpire)")
+      expect(errors).to be_empty
+    end
+
+    it "of a script names its key and its commands" do
+      redis.zadd("calculator:servers", 1, "dead")
+      redis.lpush("calculator:processing:dead", '{"jsonrpc":"2.0","method":"add","params":[1,2]}')
+      grant(:json_rpc_server, " +zscore")
+      rpc_server(lease: 0.2, **credentials) { |server| server.on("add") { |a, b| a + b } }
+      expect(next_of(errors).message).to match(/\(the user needs \(~calculator:processing:dead \+zscore \+lindex/)
+    end
+  end
+
   it "to connect is told to whoever connects" do
     expect { limited(:answerer, "child", "+time", &echo) }
       .to raise_error(RedisIPC::CommandError, /NoPerm.*\(the user needs \(\+time\)\)/)

@@ -108,6 +108,12 @@ impl Error {
         Self { kind, message: message.into(), place: Box::default(), source: None }
     }
 
+    /// Whether Redis refused a command for want of a right.
+    pub(crate) fn is_missing_right(&self) -> bool {
+        let behind = self.source.as_deref().and_then(|source| source.downcast_ref::<redis::RedisError>());
+        behind.is_some_and(|error| error.code() == Some("NOPERM"))
+    }
+
     /// Keeps the error that is behind this one, for [`std::error::Error::source`].
     #[must_use]
     pub fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {

@@ -56,6 +56,7 @@ module RedisIPC
         def json_rpc_client(queue:)
           queue = named("queue", queue)
           ["+time", "+select", "(%W~#{queue} +lpush +lrem)", "(%R~#{queue}:deliveries +hexists)",
+           "(%R~#{queue}:servers %R~#{queue}:stats +zrange)", "(%R~#{queue}:processing:* +lpos)",
            "(~#{queue}:reply:* +blmove +lrange +ltrim +del)"]
         end
 

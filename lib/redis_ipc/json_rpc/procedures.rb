@@ -12,7 +12,9 @@ module RedisIPC
         PARSE_ERROR => "Parse error", INVALID_REQUEST => "Invalid Request", METHOD_NOT_FOUND => "Method not found",
         INVALID_PARAMS => "Invalid params", INTERNAL_ERROR => "Internal error"
       }.freeze
-      private_constant :MESSAGES
+      # To compare a longer name with all others takes too long.
+      LONGEST_NAME = 100
+      private_constant :MESSAGES, :LONGEST_NAME
 
       # @return [Integer] the most requests in a batch
       attr_reader :max_batch
@@ -117,7 +119,7 @@ module RedisIPC
       def perform(request, around, room)
         id = id_of(request)
         procedure = @procedures[request[:method]]
-        return error(METHOD_NOT_FOUND, id: id) unless procedure
+        return error(METHOD_NOT_FOUND, data: likely(request[:method]), id: id) unless procedure
 
         arguments, named = procedure.signature.bind(request[:params])
         encode = ->(result) { success(request, result, room) unless notification?(request) }
@@ -128,6 +130,14 @@ module RedisIPC
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told of any exception
         failed(request, e, (room unless notification?(request)))
+      end
+
+      # @return [String, nil] a hint at the method that was most likely meant
+      def likely(name)
+        return unless name.size <= LONGEST_NAME && defined?(DidYouMean::SpellChecker)
+
+        meant = DidYouMean::SpellChecker.new(dictionary: @procedures.keys).correct(name).first
+        meant && "did you mean #{meant.inspect}?"
       end
 
       # Answers with the error of a failed method. The caller of an unexpected one learns nothing of it: it may hold

@@ -11,6 +11,7 @@ use crate::foundation::runtime::reports::Mailbox;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
+use crate::json_rpc::explainer::Why;
 use crate::json_rpc::instance::Instance;
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
@@ -201,13 +202,13 @@ impl Client {
             return Some(pending.deadline);
         }
         self.calls.close(pending.ids.clone());
-        let timed_out = |fate| Err(outgoing_request::timed_out(pending, fate, &self.instance));
+        let timed_out = |why| Err(outgoing_request::timed_out(pending, &why, &self.instance));
         let stats = &self.instance.endpoint.stats;
-        if !pending.finish_unsent(|| timed_out(Fate::NotSent), stats) && pending.withdrawing() {
+        if !pending.finish_unsent(|| timed_out(Why::NotSent), stats) && pending.withdrawing() {
             self.post(Step::Withdraw, pending);
         }
         if now >= last {
-            pending.finish(timed_out(Fate::Unknown), stats);
+            pending.finish(timed_out(Why::Unknown), stats);
         }
         (!pending.ending.has_ended()).then_some(last)
     }

@@ -8,6 +8,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
+use crate::json_rpc::missing_rights::MissingRights;
 use crate::json_rpc::names::Names;
 use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Instance {
     pub id: String,
     /// The access to Redis, and the receiver of reports.
     pub endpoint: Arc<Endpoint>,
+    /// The rights that are missing for commands whose refusal is no other error.
+    pub missing_rights: MissingRights,
 }
 
 impl Instance {
@@ -47,7 +50,8 @@ impl Instance {
     pub fn new(names: Names, redis: &RedisOptions) -> Result<Self, Error> {
         let id = IdSource::default().next()?.to_string();
         let place = Place { stream: Some(names.queue().to_owned()), ..Place::default() };
-        Ok(Self { names, id, endpoint: Arc::new(Endpoint::new(place, redis)) })
+        let endpoint = Arc::new(Endpoint::new(place, redis));
+        Ok(Self { names, id, endpoint, missing_rights: MissingRights::default() })
     }
 
     /// Opens a connection to the server of the queue.

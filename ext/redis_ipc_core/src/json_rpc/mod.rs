@@ -7,10 +7,12 @@
 mod client;
 mod clock_check;
 mod envelope_scan;
+mod explainer;
 mod heartbeat;
 mod housekeeper;
 mod in_flight;
 mod instance;
+mod missing_rights;
 mod names;
 mod options;
 mod outgoing_answer;

@@ -55,6 +55,16 @@ impl Names {
         format!("{}:dead", self.queue)
     }
 
+    /// Returns the sorted set of the servers that have a record, scored by when it is over (ms on Redis's clock).
+    pub fn stats(&self) -> String {
+        format!("{}:stats", self.queue)
+    }
+
+    /// Returns the record of one server: what it says of itself.
+    pub fn record(&self, server: &str) -> String {
+        format!("{}:stats::{server}", self.queue)
+    }
+
     /// Returns the list of answers for one client.
     pub fn reply(&self, client: &str) -> String {
         format!("{}:reply:{client}", self.queue)

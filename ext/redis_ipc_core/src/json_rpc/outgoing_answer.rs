@@ -103,6 +103,14 @@ impl AnswerContext {
         self.report(Error { message, ..error.clone() });
     }
 
+    /// Tells the user once if Redis lets no list of answers expire.
+    fn note_expiry(&self, replies: &[Value], asking: bool) {
+        let Some(expiry) = replies.get(1 + usize::from(asking)) else { return };
+        let rule = format!("%W~{} +pexpire", self.instance.names.reply("*"));
+        let consequence = "the answers for a client that died stay in Redis";
+        self.instance.missing_rights.note(expiry, rule, consequence, &self.instance.endpoint);
+    }
+
     fn report(&self, error: Error) {
         self.instance.endpoint.report(error);
     }
@@ -164,6 +172,7 @@ impl Carried for OutgoingAnswer {
             {
                 return Err(moved);
             }
+            context.note_expiry(replies, delivery.asking);
             context.instance.endpoint.stats.answers_sent.increment();
             self.reply = None;
         }

@@ -151,7 +151,12 @@ impl QueueReader {
         // It repeats this, because the read may not have begun to block yet.
         while Instant::now() < until && !self.ended.is_stopped() {
             let id = self.client.load(Ordering::SeqCst);
-            if connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)).is_err() {
+            if let Err(error) = connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)) {
+                if error.code() == Some("NOPERM") {
+                    let consequence = "a server that leaves waits for its read of the list";
+                    let rule = "+client|unblock".to_owned();
+                    self.instance.missing_rights.report(rule, consequence, &self.instance.endpoint);
+                }
                 return;
             }
             self.ended.pause(UNBLOCK_EVERY);

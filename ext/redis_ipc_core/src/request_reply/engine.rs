@@ -180,6 +180,8 @@ impl Engine {
             explainer: Arc::clone(&explainer),
             suspects: Arc::clone(&suspects),
             unacknowledged: News::default(),
+            unwithdrawn: News::default(),
+            unkept: News::default(),
         };
         let sender = Arc::new(Sender::new(context, opened.sender));
         let reply_reader = Arc::new(ReplyReader::new(

@@ -85,6 +85,8 @@ impl Fixture {
             explainer: Arc::clone(&explainer),
             suspects,
             unacknowledged: News::default(),
+            unwithdrawn: News::default(),
+            unkept: News::default(),
         };
         let connection = instance.endpoint.connector.open(&Route::Server).unwrap();
         let sender = Arc::new(Sender::new(context, Some(connection)));

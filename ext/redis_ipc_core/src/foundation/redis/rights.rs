@@ -9,9 +9,16 @@ const WITH_SUBCOMMANDS: [&str; 8] =
 const WITHOUT_KEYS: [&str; 10] =
     ["acl", "client", "cluster", "config", "info", "ping", "role", "select", "sentinel", "time"];
 
+/// What Redis says if it refuses a command of a script for want of a right: Redis 7.0, and newer ones and Valkey.
+const IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
+
 /// Adds the rule that the user needs to a refusal of `command` for want of a right. Returns other replies as they are.
 pub fn explained(reply: Value, command: &Cmd) -> Value {
     match reply {
+        Value::ServerError(error) if is_of_script(error.details()) => {
+            let (key, rights) = needed_in_script(command);
+            told(error.details(), &key, &rights).unwrap_or(Value::ServerError(error))
+        }
         Value::ServerError(error) if error.code() == "NOPERM" => {
             let (key, rights) = needed(command);
             told(error.details(), &key, &rights).unwrap_or(Value::ServerError(error))
@@ -22,11 +29,38 @@ pub fn explained(reply: Value, command: &Cmd) -> Value {
 
 /// Adds the rule that the user needs to an error of `command`, if that is for want of a right.
 pub fn of_command(error: RedisError, command: &Cmd) -> RedisError {
+    if is_of_script(error.detail()) {
+        let (key, rights) = needed_in_script(command);
+        let told = told(error.detail(), &key, &rights);
+        return told.and_then(|reply| reply.extract_error().err()).unwrap_or(error);
+    }
     if error.code() != Some("NOPERM") {
         return error;
     }
     let (key, rights) = needed(command);
     with_rule(&error, &key, &rights)
+}
+
+fn is_of_script(detail: Option<&str>) -> bool {
+    detail.is_some_and(|detail| IN_SCRIPT.iter().any(|words| detail.contains(words)))
+}
+
+/// Returns the first key of a script, and the rights that its commands need. Redis names the script alone.
+fn needed_in_script(script: &Cmd) -> (String, String) {
+    let words = words(script);
+    let text = words.get(1).map(String::as_str).unwrap_or_default();
+    let mut rights: Vec<String> = Vec::new();
+    for call in text.split("call('").skip(1) {
+        let mut arguments = call.split('\'').step_by(2);
+        let name = arguments.next().unwrap_or_default().to_lowercase();
+        let second = arguments.next().unwrap_or_default().to_lowercase();
+        let has_subcommand = WITH_SUBCOMMANDS.contains(&name.as_str());
+        let right = if has_subcommand { format!("+{name}|{second}") } else { format!("+{name}") };
+        if !rights.contains(&right) {
+            rights.push(right);
+        }
+    }
+    (words.get(3).cloned().unwrap_or_default(), rights.join(" "))
 }
 
 /// Adds the rule with these `rights` on `key` to a refusal for want of a right. Returns other errors as they are.
@@ -45,13 +79,7 @@ fn told(detail: Option<&str>, key: &str, rights: &str) -> Option<Value> {
 
 /// Returns the key of a command, if it has one, and the rights that it needs.
 fn needed(command: &Cmd) -> (String, String) {
-    let words: Vec<String> = command
-        .args_iter()
-        .map(|word| match word {
-            Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => String::new(),
-        })
-        .collect();
+    let words = words(command);
     let word = |at: usize| words.get(at).map(String::as_str).unwrap_or_default();
     let name = word(0).to_lowercase();
     let has_subcommand = WITH_SUBCOMMANDS.contains(&name.as_str());
@@ -67,6 +95,14 @@ fn needed(command: &Cmd) -> (String, String) {
         _ => word(1 + usize::from(has_subcommand)),
     };
     (key.to_owned(), right)
+}
+
+fn words(command: &Cmd) -> Vec<String> {
+    let word = |word: Arg<&[u8]>| match word {
+        Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    command.args_iter().map(word).collect()
 }
 
 #[cfg(test)]
@@ -93,6 +129,18 @@ mod tests {
             let told = explained(refusal.clone(), &command).extract_error().unwrap_err();
             assert_eq!(told.code(), Some("NOPERM"));
             assert_eq!(told.detail(), Some(format!("no permissions (the user needs {rule})").as_str()));
+        }
+        let mut script = redis::cmd("EVAL");
+        let text = "local a = redis.call('XINFO', 'STREAM', KEYS[1]) redis.pcall('XADD', KEYS[1]) redis.call('XADD')";
+        script.arg(text).arg(1).arg("k");
+        for text in [
+            "-ERR The user executing the script can't run this command or subcommand script: 1\r\n",
+            "-NOPERM ACL failure in script: User u has no permissions to run the 'xadd' command\r\n",
+        ] {
+            let told =
+                explained(parse_redis_value(text.as_bytes()).unwrap(), &script).extract_error().unwrap_err();
+            assert!(told.detail().unwrap().ends_with("(the user needs (~k +xinfo|stream +xadd))"), "{told}");
+            assert_eq!(told.code(), Some("NOPERM"));
         }
         let other = parse_redis_value(b"-ERR no\r\n").unwrap();
         assert_eq!(explained(other.clone(), &redis::cmd("TIME")), other);

@@ -186,7 +186,8 @@ impl ReplySession {
         wait: Option<Wait<'_>>,
     ) -> RedisResult<Vec<RawEntry>> {
         if asked.trims {
-            refused(self.connection.receive_own(wait)?)?;
+            refused(self.connection.receive_own(wait)?)
+                .map_err(|error| rights::with_rule(&error, replies.key(), "+xtrim"))?;
             let position = &mut self.position;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
             if wait.is_some() && !self.connection.has_unread() {

@@ -175,6 +175,7 @@ impl Carried for Command {
         let stats = &context.instance.endpoint.stats;
         match self {
             Command::Ask(ticket, _) => {
+                context.note_unkept(replies.get(1..).unwrap_or_default(), &ticket.to);
                 let id = first.and_then(replies::id);
                 if let Some(id) = id
                     && !ticket.confirmed(id, delivery.connection)
@@ -262,6 +263,7 @@ impl Carried for Command {
                 context.lose_answer(held.id(), error);
             }
             Command::Withdraw(ticket, _) => {
+                context.fail_withdrawal(error);
                 ticket.finish(Err(timed_out(&ticket, &Whereabouts::Unknown, None, &context.instance)));
             }
             Command::Acknowledge(ids) => {

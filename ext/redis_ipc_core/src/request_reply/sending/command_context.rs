@@ -17,7 +17,7 @@ use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::tracking::rejection::{self, Cause};
 use crate::request_reply::tracking::request_queue::RequestQueue;
 use crate::request_reply::tracking::suspects::Suspects;
-use redis::RedisResult;
+use redis::{RedisResult, Value};
 use std::sync::Arc;
 
 /// The state that an instance's commands and the handling of their replies share.
@@ -40,6 +40,10 @@ pub struct CommandContext {
     pub suspects: Arc<Suspects>,
     /// The last reported refusal of an acknowledgement.
     pub unacknowledged: News,
+    /// The last reported refusal of a withdrawal.
+    pub unwithdrawn: News,
+    /// The last reported refusal to keep an inbox no longer than it is used.
+    pub unkept: News,
 }
 
 impl Context for CommandContext {
@@ -82,6 +86,27 @@ impl CommandContext {
             error.message
         );
         self.instance.endpoint.report_news(Error { message, ..error.clone() }, &self.unacknowledged);
+    }
+
+    /// Reports once that the user may not withdraw requests.
+    pub fn fail_withdrawal(&self, error: &Error) {
+        if error.is_missing_right() {
+            let message = format!("a request whose time is over stays in the inbox: {}", error.message);
+            self.instance.endpoint.report_news(Error { message, ..error.clone() }, &self.unwithdrawn);
+        }
+    }
+
+    /// Reports once that the user may not set the expiry of inboxes. `replies` are those to the commands that do.
+    pub fn note_unkept(&self, replies: &[Value], group: &str) {
+        if !replies.iter().any(|reply| matches!(reply, Value::ServerError(error) if error.code() == "NOPERM"))
+        {
+            return;
+        }
+        let inbox = self.instance.names.keys.inbox(group);
+        let message =
+            format!("an inbox that nobody uses any more stays in Redis: the user needs (~{inbox} +pexpire)");
+        let error = self.instance.error(ErrorKind::Command(Fate::Unknown), message, group);
+        self.instance.endpoint.report_news(error, &self.unkept);
     }
 
     /// Ends a call whose request is not sent.

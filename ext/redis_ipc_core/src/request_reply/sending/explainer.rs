@@ -31,13 +31,15 @@ pub struct Explainer {
     /// The living instances, and when they were read.
     living: Mutex<Option<(Instant, Arc<[Presence]>)>>,
     refusals: News,
+    unlisted: News,
 }
 
 impl Explainer {
     /// Creates the explainer of the calls of `instance`. `nudge` wakes the housekeeper.
     pub fn new(instance: Arc<Instance>, registry: Arc<Registry>, nudge: Arc<Nudge>) -> Self {
-        let (waiting, living, refusals) = (Mutex::default(), Mutex::default(), News::default());
-        Self { instance, registry, waiting, nudge, living, refusals }
+        let (waiting, living) = (Mutex::default(), Mutex::default());
+        let (refusals, unlisted) = (News::default(), News::default());
+        Self { instance, registry, waiting, nudge, living, refusals, unlisted }
     }
 
     /// Ends a call whose request was withdrawn: at once if there is nothing to explain, else soon.
@@ -92,8 +94,17 @@ impl Explainer {
         {
             return Some(living);
         }
-        // A failure is told by the next heartbeat.
-        let living: Arc<[Presence]> = self.registry.list().ok()?.into();
+        let living: Arc<[Presence]> = match self.registry.list() {
+            Ok(living) => living.into(),
+            Err(error) => {
+                // If Redis cannot be reached, others report it.
+                if error.is_missing_right() {
+                    let message = format!("a TimeoutError cannot say who is alive: {}", error.message);
+                    self.instance.endpoint.report_news(Error { message, ..error }, &self.unlisted);
+                }
+                return None;
+            }
+        };
         *self.living.lock() = Some((Instant::now(), Arc::clone(&living)));
         Some(living)
     }
