@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "net/http"
 require "tmpdir"
 
 # `redis_ipc work` without Rails, and what all verbs have in common. spec/rails/operating_spec.rb runs it in an
@@ -102,6 +103,24 @@ RSpec.describe "redis_ipc" do
       other.kill(:INT)
       expect(other.line).to include("redis_ipc ends on SIGINT")
       expect(other.wait.exitstatus).to eq(0)
+    end
+
+    it "answers probes on a port of its own, also while Redis is away" do
+      server = start_server
+      write_application
+      process = command("work", "app.rb", "--probes", "0", "--only", "Billing", REDIS_URL: server.url)
+      port = process.line[%r{\Aredis_ipc answers probes on http://127\.0\.0\.1:(\d+)\z}, 1].to_i
+      status = ->(path) { Net::HTTP.get_response("127.0.0.1", path, port).code.to_i }
+      eventually { status.call("/readyz") == 200 }
+      server.kill
+      eventually { status.call("/readyz") == 503 }
+      expect(status.call("/livez")).to eq(200)
+      expect(Net::HTTP.get("127.0.0.1", "/metrics", port)).to match(/^redis_ipc_connected\{.*stream="orders".*\} 0$/)
+      taken = TCPServer.new("127.0.0.1", 0)
+      expect(ended("work", "app.rb", "--probes", taken.local_address.ip_port.to_s))
+        .to match([/\Aredis_ipc: --probes \d+: Address already in use/, 1])
+    ensure
+      taken&.close
     end
 
     it "ends at once on a second signal, and others take over what ran" do
@@ -318,6 +337,7 @@ RSpec.describe "redis_ipc" do
         ["acl"] => "name a verb of acl", %w[acl prnit] => "there is no verb \"acl prnit\"",
         ["work", "--fast"] => "invalid option: --fast",
         ["work", "--timeout", "soon"] => "invalid argument: --timeout soon",
+        ["work", "--probes", "here"] => "--probes needs a port, such as 9394 or 0.0.0.0:9394",
         ["work", "--timeout", "-1"] => "invalid argument: --timeout must be at least 0",
         ["work", "--only"] => "missing argument: --only", ["request"] => "GROUP is missing",
         %w[request a 1 b] => "there is no argument \"b\" here",

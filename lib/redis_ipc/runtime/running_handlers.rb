@@ -5,16 +5,11 @@ module RedisIPC
   # @api private
   class RunningHandlers
     # A handler that runs.
-    # @!attribute subject [Object] what it handles: an {Entry}, a native request, or a native event
+    # @!attribute subject [Object] what it handles: an {Entry}, a native request, or the native events that were taken
+    #   together. These are taken together only while handlers are quick
     # @!attribute since [Float] when it began, by {Monotonic}
     # @!attribute thread [Thread] where it runs
     Running = Struct.new(:subject, :since, :thread) do
-      # Notes that the same thread has gone on to another subject.
-      def turn_to(subject)
-        self.subject = subject
-        self.since = Monotonic.now
-      end
-
       # @return [Float] for how many seconds it has run
       def age
         Monotonic.now - since

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../application_verb"
+require_relative "../probes_port"
 
 module RedisIPC
   module CLI
@@ -20,9 +21,14 @@ module RedisIPC
         argument :files, "Ruby files that define channels and consumers", many: true
         option :timeout, "-t", "--timeout SECONDS", "what runs at the end gets so long (25)",
                type: Float, default: 25.0, least: 0
+        option :probes, "--probes ADDRESS",
+               "answer /livez, /readyz and /metrics there: 9394 (for this machine), 0.0.0.0:9394"
+        option :stuck_after, "--stuck-after SECONDS", "a handler that runs for longer hangs, for /livez (60)",
+               type: Float, default: 60.0, over: 0
         shares :application
         ends_with 0 => "it was told to end",
-                  1 => "a class is wrong, there is nothing to run, or it was told twice to end"
+                  1 => "a class is wrong, there is nothing to run, the address of --probes cannot be had, or it was " \
+                       "told twice to end"
         example "bundle exec redis_ipc work", "runs what the Rails application in this folder has"
         example "redis_ipc work consumers.rb --only Billing", "runs one class of a file"
 
@@ -36,8 +42,12 @@ module RedisIPC
         # @return [Integer] the exit status
         def run
           @told = Queue.new
+          @probes = ProbesPort.new(given[:probes], given[:stuck_after]) if given[:probes]
           found = load_application
           return fail_with("there is nothing to run in #{@application.place}") if found.empty?
+
+          # Before anything is connected: until then the process is alive, and not ready.
+          return ExitStatus::FINDING unless answer_probes
 
           watch_signals
           @starting = Thread.new { start }
@@ -45,6 +55,15 @@ module RedisIPC
         end
 
         private
+
+        # @return [Boolean] false if the address cannot be had
+        def answer_probes
+          announcer.info("redis_ipc answers probes on #{@probes.open}") if @probes
+          true
+        rescue SystemCallError, SocketError => e
+          fail_with("--probes #{given[:probes]}: #{e.message}")
+          false
+        end
 
         def announcer
           @application.announcer

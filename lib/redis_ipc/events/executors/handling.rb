@@ -24,30 +24,29 @@ module RedisIPC
         # @param intake [Intake] says when to stop, and is told which handlers run
         # @return [Boolean] false if events are left that were not begun
         def call(engine, events, intake)
-          running = intake.running.begin(events.first)
-          handle(engine, events, intake, running)
+          running = intake.running.begin(events)
+          handle(engine, events, intake)
         ensure
           intake.running.end(running)
         end
 
         private
 
-        def handle(engine, events, intake, running)
+        def handle(engine, events, intake)
           if @batch
             @delivery.call(engine, events)
             true
           elsif watch
-            watch.over(events) { one_by_one(engine, events, intake, running) { watch.advance(events) } }
+            watch.over(events) { one_by_one(engine, events, intake) { watch.advance(events) } }
           else
-            one_by_one(engine, events, intake, running) { events.shift }
+            one_by_one(engine, events, intake) { events.shift }
           end
         end
 
-        def one_by_one(engine, events, intake, running)
+        def one_by_one(engine, events, intake)
           until events.empty?
             return false if intake.stopping?
 
-            running.turn_to(events.first)
             done = @delivery.call(engine, events.first)
             # With an order, the events behind one that is not done must wait for it.
             return false if @ordered && !done

@@ -114,7 +114,7 @@ module RedisIPC
         def send_out(seat, engine, events)
           return false if @intake.stopping?
 
-          sent = @intake.running.begin(events.first)
+          sent = @intake.running.begin(events)
           seat.occupied { @errands.run(seat, engine, events) }
         rescue SystemCallError, ThreadError => e
           @report.call(Error.new("a worker process could not be forked: #{e.message}"))
