@@ -70,6 +70,8 @@ require_relative "redis_ipc/probes"
 #   stream = RedisIPC::Stream.new("electric_household", "parent").connect
 #   stream.send_to_group(content: "Please do this", to: "child").value #=> "Yes, creators"
 module RedisIPC
+  autoload :Admin, File.expand_path("redis_ipc/admin", __dir__)
+
   class << self
     # Set by the railtie.
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere

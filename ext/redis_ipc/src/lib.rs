@@ -7,6 +7,7 @@
 mod codec;
 mod events;
 mod json_rpc;
+mod observer;
 mod request_reply;
 mod ruby;
 
@@ -69,5 +70,6 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     events::event::init(ruby, native)?;
     events::publisher::init(ruby, native)?;
     json_rpc::client::init(ruby, native)?;
-    json_rpc::server::init(ruby, native)
+    json_rpc::server::init(ruby, native)?;
+    observer::observer::init(ruby, native)
 }

@@ -9,6 +9,7 @@ mod error;
 pub mod events;
 mod foundation;
 pub mod json_rpc;
+pub mod observer;
 pub mod request_reply;
 
 pub use error::{Error, ErrorKind, Fate, Place};

@@ -6,6 +6,7 @@ use crate::request_reply::answer::NativeAnswer;
 use crate::request_reply::call::{self, NativeCall};
 use crate::request_reply::context::NativeContext;
 use crate::request_reply::dead_letters;
+use crate::request_reply::presence;
 use crate::request_reply::request::NativeRequest;
 use crate::ruby::classes::running_class;
 use crate::ruby::errors;
@@ -15,7 +16,7 @@ use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::fetch;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value};
-use redis_ipc_core::request_reply::{Calls, Engine, Options, Presence, Question, Status, Ticket};
+use redis_ipc_core::request_reply::{Calls, Engine, Options, Question, Status, Ticket};
 use redis_ipc_core::{Error as CoreError, Running};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,16 +161,8 @@ impl NativeEngine {
     }
 
     fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
-        let row = |presence: Presence| {
-            let row = ruby.hash_new();
-            row.aset(ruby.to_symbol("group"), presence.group)?;
-            row.aset(ruby.to_symbol("instance_id"), presence.instance)?;
-            row.aset(ruby.to_symbol("host"), presence.host)?;
-            row.aset(ruby.to_symbol("pid"), presence.pid)?;
-            row.aset(ruby.to_symbol("seen_ms"), presence.seen)?;
-            Ok(row)
-        };
-        ruby.ary_try_from_iter(rb_self.0.inquire(ruby, Engine::instances)?.into_iter().map(row))
+        let found = rb_self.0.inquire(ruby, Engine::instances)?;
+        ruby.ary_try_from_iter(found.into_iter().map(|one| presence::row(ruby, one)))
     }
 }
 

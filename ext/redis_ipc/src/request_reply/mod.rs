@@ -6,4 +6,5 @@ pub mod context;
 pub mod dead_letters;
 pub mod engine;
 pub mod lazy_content;
+pub mod presence;
 pub mod request;

@@ -21,6 +21,13 @@ mod sending;
 mod start;
 mod wal;
 
+/// The exports for [`crate::observer`].
+pub(crate) mod observing {
+    pub use super::common::events_key::of as key;
+    pub use super::common::stream_facts::{command as facts, first_after};
+    pub use super::consumer_group::lag::{command as lag, progress};
+}
+
 pub use crate::foundation::postgres::pgoutput::tuple::{Tuple as Row, Value as RowValue};
 pub use common::consumer::{Consumer, Progress};
 pub use common::dead_event::DeadEvent;

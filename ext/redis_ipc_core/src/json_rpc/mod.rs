@@ -24,6 +24,11 @@ mod request_queue;
 mod server;
 mod watch;
 
+/// The exports for [`crate::observer`].
+pub(crate) mod observing {
+    pub use super::names::Names;
+}
+
 pub use client::Client;
 pub use envelope_scan::{ScannedEnvelope, scan_envelopes};
 pub use in_flight::InFlight;

@@ -12,7 +12,8 @@ use crate::request_reply::asking::calls::Calls;
 use crate::request_reply::membership::arrivals;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::registry::{self, Registry};
+use crate::request_reply::membership::presence;
+use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::serving::admission::Admission;
@@ -124,7 +125,7 @@ impl Housekeeper {
         let mut tasks = vec![
             Task::new(self.instance.options.ledger.cleanup_interval, Self::end_overdue),
             Task::new(self.registry.heartbeat_interval(), |house| house.registry.heartbeat()),
-            Task::new(registry::RENEWAL, Self::renew_expiries),
+            Task::new(presence::RENEWAL, Self::renew_expiries),
             Task::new(WATCH, Self::watch_replies),
             Task::new(self.registry.dead_after(), |house| house.registry.sweep()),
         ];

@@ -31,6 +31,16 @@ pub use serving::service::Service;
 pub use tracking::in_flight::{Answered, InFlight};
 pub use tracking::ledger::{Outcome, Ticket, Waited};
 
+/// The exports for [`crate::observer`].
+pub(crate) mod observing {
+    pub use super::membership::instance::Instance;
+    pub use super::membership::options::Options;
+    pub use super::membership::presence::{Presence, read_all as instances};
+    pub use super::protocol::keys::Keys;
+    pub use super::protocol::names::Names;
+    pub use super::serving::dead_letters::GroupLetters;
+}
+
 /// The exports of [`crate::readers`].
 pub(crate) mod readers {
     pub use super::protocol::{entry::Request, keys::Keys};

@@ -35,6 +35,12 @@ local found = redis.call('XREVRANGE', KEYS[1], ARGV[1], '-', 'COUNT', 1)
 return found[1] and found[1][1]
 ";
 
+/// Returns the id of the first entry from ARGV[1] on. Returns nil if there is none.
+const FIRST_FROM: &str = r"
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', 1)
+return found[1] and found[1][1]
+";
+
 /// What is known about a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
@@ -95,6 +101,13 @@ pub fn last_up_to(stream: &str, id: StreamId) -> Cmd {
     let mut last = redis::cmd("EVAL_RO");
     last.arg(LAST_UP_TO).arg(1).arg(stream).arg(id.to_string());
     last
+}
+
+/// Returns the command that asks for the id of the first entry after `id`.
+pub fn first_after(stream: &str, id: StreamId) -> Cmd {
+    let mut first = redis::cmd("EVAL_RO");
+    first.arg(FIRST_FROM).arg(1).arg(stream).arg(format!("({id}"));
+    first
 }
 
 /// Reads the reply to [`command`]. `None` if there is no stream.

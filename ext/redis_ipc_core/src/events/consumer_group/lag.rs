@@ -73,14 +73,14 @@ return {last, '0-0', 0, '0-0'}
 
 /// Returns the command that asks for the lag of `group`.
 pub fn command(stream: &str, group: &str) -> Cmd {
-    let mut lag = redis::cmd("EVAL");
+    let mut lag = redis::cmd("EVAL_RO");
     lag.arg(LAG).arg(1).arg(stream).arg(group).arg(COUNTED).arg(BYTES);
     lag
 }
 
 /// Returns the command that asks how far `group` is.
 pub fn progress(stream: &str, group: &str) -> Cmd {
-    let mut progress = redis::cmd("EVAL");
+    let mut progress = redis::cmd("EVAL_RO");
     progress.arg(PROGRESS).arg(1).arg(stream).arg(group);
     progress
 }

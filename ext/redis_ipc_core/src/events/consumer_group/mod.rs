@@ -6,6 +6,6 @@ mod admission;
 pub mod event_consumer;
 mod finished;
 mod group;
-mod lag;
+pub mod lag;
 mod loss_watch;
 mod timer;

@@ -26,7 +26,7 @@ use crate::foundation::redis::rights;
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
-use redis::{Cmd, RedisResult, Value};
+use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -438,7 +438,7 @@ impl Reader {
         if !self.read_size.lock().judge(serves) {
             return Ok(());
         }
-        let next = next_id(self.source.stream_of(self.role), start.after);
+        let next = stream_facts::first_after(self.source.stream_of(self.role), start.after);
         let Some(id) = replies::id(&connection.run(&next)?) else { return Ok(()) };
         let spot = self.source.spot(self.role, id, &Fields::default());
         let received = self.source.endpoint.clock.now();
@@ -454,13 +454,6 @@ fn candidate(id: StreamId, fields: Fields, received: u64, lane: u16, key: u64) -
     let mut event = InFlight::new(id, fields, 1, received);
     event.spot = Some(InLane { lane, epoch: 0, key, may_have_run: false });
     event
-}
-
-fn next_id(stream: &str, after: StreamId) -> Cmd {
-    let mut next = redis::cmd("EVAL_RO");
-    next.arg("local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', 1) return found[1] and found[1][1]");
-    next.arg(1).arg(stream).arg(format!("({after}"));
-    next
 }
 
 /// What the facts about a stream mean for a reader.

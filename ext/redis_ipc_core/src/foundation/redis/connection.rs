@@ -373,10 +373,7 @@ impl Connection {
     /// Runs one command.
     pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
         self.write_all(std::slice::from_ref(command))?;
-        match rights::explained(self.receive_own(None)?, command) {
-            Value::ServerError(error) => Err(error.into()),
-            value => Ok(value),
-        }
+        self.receive_reply(command)
     }
 
     /// Whether the server answers a small command promptly: within half of the time that a reply may take.
@@ -394,12 +391,26 @@ impl Connection {
     /// `room` for.
     pub fn run_for_entries(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.write_all(std::slice::from_ref(command))?;
+        self.receive_list(command, room)
+    }
+
+    /// Reads the reply to such a command, which [`Connection::write_all`] wrote.
+    pub fn receive_list(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
         if self.asks {
             self.receive()?;
         }
         let (replies, mut incoming) = self.incoming(None);
         let result = replies.next_list(&mut incoming, room);
         self.note(result).map_err(|error| rights::of_command(error, command))
+    }
+
+    /// Reads the reply to `command`, which [`Connection::write_all`] wrote. A refusal is an error that says which right is
+    /// missing.
+    pub fn receive_reply(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match rights::explained(self.receive_own(None)?, command) {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
     }
 
     /// Runs one command and converts its reply to a `T`.

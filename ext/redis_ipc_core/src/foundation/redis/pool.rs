@@ -111,6 +111,25 @@ impl Pool {
         }
     }
 
+    /// Runs `work` once on a pooled connection to the server at `route`.
+    ///
+    /// # Errors
+    ///
+    /// There is no connection, or `work` failed.
+    pub fn at<T>(
+        &self,
+        route: Route,
+        work: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Error> {
+        let mut lent = self.lend(route)?;
+        let Some(connection) = &mut lent.connection else {
+            return Err(Error::new(ErrorKind::Internal, "a lent connection vanished"));
+        };
+        let done = work(connection);
+        drop(lent);
+        done.map_err(|error| self.connector.explain(&error, Fate::Unknown))
+    }
+
     /// Runs one command about `key` like [`Pool::with`].
     pub fn run(&self, key: &str, command: &Cmd) -> Result<Value, Error> {
         self.with(key, |connection| connection.run(command))

@@ -4,12 +4,17 @@ use crate::foundation::payload::key_part;
 use crate::request_reply::protocol::keys::Keys;
 use crate::request_reply::protocol::names::Names;
 use redis::Value;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The longest lease of an instance in ms. With a longer one a single entry could keep all instances from taking
 /// over.
 const LONGEST_LEASE: u64 = 86_400_000;
+
+/// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
+pub const RENEWAL: Duration = Duration::from_secs(10);
+/// After this long without a heartbeat an instance counts as dead, unless leases are shorter or longer than usual.
+pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// One living instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,29 +31,54 @@ pub struct Presence {
     pub seen: u64,
     /// Whether it takes requests.
     pub serves: bool,
+    /// Its lease in ms, if it takes requests.
+    pub lease: Option<u64>,
+}
+
+impl Presence {
+    /// Returns after how long without a heartbeat it counts as dead.
+    pub fn dead_after(&self) -> Duration {
+        self.lease.map_or(DEAD_AFTER, |lease| dead_after(Duration::from_millis(lease)))
+    }
+}
+
+/// How often an instance sends a heartbeat whose lease is `lease`.
+pub fn heartbeat_interval(lease: Duration) -> Duration {
+    lease.min(RENEWAL)
+}
+
+/// After how long without a heartbeat an instance counts as dead in a group whose lease is `lease`.
+pub fn dead_after(lease: Duration) -> Duration {
+    (heartbeat_interval(lease) * 30).clamp(Duration::from_secs(3), DEAD_AFTER)
 }
 
 /// Reads the instances in a reply of ZRANGE with scores. An entry that is not of this protocol is `None`.
 pub fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
     let Value::Array(flat) = reply else { return None };
-    let serving: HashSet<&[u8]> = flat.chunks(2).filter_map(serving).collect();
+    let leases: HashMap<&[u8], u64> = flat.chunks(2).filter_map(lease_row).collect();
     let row = |pair: &[Value]| match pair {
         [Value::BulkString(name), Value::BulkString(score)] => {
             let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
             // The conversion saturates, because a score may be any double.
             let found = parse_name(std::str::from_utf8(name).ok()?, score as u64)?;
-            Some(Presence { serves: serving.contains(name.as_slice()), ..found })
+            let lease = leases.get(name.as_slice()).copied();
+            Some(Presence { serves: lease.is_some(), lease, ..found })
         }
         _ => None,
     };
-    Some(flat.chunks(2).filter(|pair| self::serving(pair).is_none()).map(row).collect())
+    Some(flat.chunks(2).filter(|pair| lease_row(pair).is_none()).map(row).collect())
 }
 
-/// Returns the name of the instance of which the second name in this row tells the lease.
-fn serving(pair: &[Value]) -> Option<&[u8]> {
+/// Reads the instances in a reply of ZRANGE with scores, and skips every entry that is not of this protocol.
+pub fn read_all(reply: &Value) -> Vec<Presence> {
+    rows(reply).unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// Returns the name of the instance of which the second name in this row tells the lease, and that lease.
+fn lease_row(pair: &[Value]) -> Option<(&[u8], u64)> {
     let [Value::BulkString(name), _] = pair else { return None };
-    parse_lease(name)?;
-    name.rsplitn(2, |byte| *byte == b':').nth(1)
+    let (_, lease) = parse_lease(name)?;
+    Some((name.rsplitn(2, |byte| *byte == b':').nth(1)?, lease))
 }
 
 /// Returns the names of an instance in S:instances. The second name, of an instance that takes requests, tells its
@@ -83,6 +113,7 @@ fn parse_name(name: &str, seen: u64) -> Option<Presence> {
         pid: pid.parse().ok()?,
         seen,
         serves: false,
+        lease: None,
     })
 }
 
@@ -134,9 +165,9 @@ mod tests {
         assert_eq!(found, [Some(1_700_000_000_000), Some(u64::MAX), Some(0), None, None, None]);
         assert_eq!(rows(&Value::Nil), None);
         let serving = [row(b"g:i:h:1:2000", "5"), row(b"g:i:h:1", "5"), row(b"g:j:h:1", "5")].concat();
-        let serves = |row: &Option<Presence>| row.as_ref().map(|presence| presence.serves);
-        let found: Vec<_> = rows(&Value::Array(serving)).unwrap().iter().map(serves).collect();
-        assert_eq!(found, [Some(true), Some(false)]);
+        let lease = |row: &Option<Presence>| row.as_ref().and_then(|presence| presence.lease);
+        let found: Vec<_> = rows(&Value::Array(serving)).unwrap().iter().map(lease).collect();
+        assert_eq!(found, [Some(2_000), None]);
         assert_eq!(rows(&Value::Array(vec![Value::Int(1)])), Some(vec![None]));
     }
 }

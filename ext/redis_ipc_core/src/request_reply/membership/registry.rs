@@ -6,16 +6,12 @@ use crate::foundation::redis::resp::replies::unexpected;
 use crate::foundation::runtime::sync::Mutex;
 use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::presence::{self, Presence};
+use crate::request_reply::membership::presence::{self, DEAD_AFTER, Presence, RENEWAL};
 use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
-pub const RENEWAL: Duration = Duration::from_secs(10);
-/// After this long without a heartbeat an instance counts as dead, unless leases are shorter or longer than usual.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A heartbeat that lies further ahead is not valid, because it would never expire. Redis's clock may be set back by
 /// this much.
 const AHEAD: Duration = Duration::from_secs(86_400);
@@ -85,12 +81,12 @@ impl Registry {
 
     /// Returns how often an instance sends a heartbeat.
     pub fn heartbeat_interval(&self) -> Duration {
-        self.instance.options.consumer.lease.min(RENEWAL)
+        presence::heartbeat_interval(self.instance.options.consumer.lease)
     }
 
     /// Returns after how long without a heartbeat an instance counts as dead, and its traces are removed.
     pub fn dead_after(&self) -> Duration {
-        (self.heartbeat_interval() * 30).clamp(Duration::from_secs(3), DEAD_AFTER)
+        presence::dead_after(self.instance.options.consumer.lease)
     }
 
     /// Sends the first heartbeat of this instance.

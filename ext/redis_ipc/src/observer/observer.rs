@@ -1,0 +1,103 @@
+//! `RedisIPC::Native::Observer`: reads what Redis knows, for those who operate a system.
+
+use crate::codec::decode::entry_id;
+use crate::codec::options::options_value;
+use crate::observer::{answer, query};
+use crate::ruby::classes::class;
+use crate::ruby::errors;
+use crate::ruby::logins::{self, NativeLogins};
+use crate::ruby::process_bound::ProcessBound;
+use magnus::prelude::*;
+use magnus::{Error, RArray, RHash, RModule, Ruby};
+use redis_ipc_core::observer::{Observer, ObserverOptions};
+use std::sync::Arc;
+
+/// An observer, bound to the process that made it.
+#[magnus::wrap(class = "RedisIPC::Native::Observer", free_immediately, size)]
+pub struct NativeObserver(ProcessBound<Arc<Observer>>);
+
+impl NativeObserver {
+    fn start(ruby: &Ruby, options: RHash, logins: Option<&NativeLogins>) -> Result<Self, Error> {
+        let (value, environment) = options_value(ruby, options)?;
+        let parsed = ObserverOptions::parse(value, environment.as_deref());
+        let mut options = parsed.map_err(|error| errors::raise(ruby, &error))?;
+        logins::connect(ruby, logins, &mut options.redis)?;
+        let why = "the observer was made before this process was forked";
+        Ok(Self(ProcessBound::new(Arc::new(Observer::new(options))).saying(why)))
+    }
+
+    /// Returns what Redis answers to each query: an object, or the exception of the refusal.
+    fn read(ruby: &Ruby, rb_self: &Self, queries: RArray) -> Result<RArray, Error> {
+        let asked: Vec<query::Asked> =
+            queries.into_iter().map(|one| query::read(ruby, one)).collect::<Result<_, _>>()?;
+        let queries: Vec<_> = asked.iter().map(|one| one.query.clone()).collect();
+        let told = rb_self.0.apart(ruby, move |observer| observer.read(&queries))?;
+        ruby.ary_try_from_iter(asked.iter().zip(told).map(|(one, told)| answer::object(ruby, one, told)))
+    }
+
+    /// Returns the address of a node, its clock in ms, and the seconds that it took to answer.
+    fn clock_of(ruby: &Ruby, rb_self: &Self, node: String) -> Result<RArray, Error> {
+        let clock = rb_self.0.inquire(ruby, move |observer| observer.clock_of(&node))?;
+        let row = ruby.ary_new_capa(3);
+        row.push(clock.address)?;
+        row.push(clock.now)?;
+        row.push(clock.took.as_secs_f64())?;
+        Ok(row)
+    }
+
+    fn retry_letter(
+        ruby: &Ruby,
+        rb_self: &Self,
+        stream: String,
+        group: String,
+        id: String,
+    ) -> Result<bool, Error> {
+        let id = entry_id(ruby, &id)?;
+        rb_self.0.inquire(ruby, move |observer| observer.retry_letter(&stream, &group, id))
+    }
+
+    fn discard_letter(
+        ruby: &Ruby,
+        rb_self: &Self,
+        stream: String,
+        group: String,
+        id: String,
+    ) -> Result<bool, Error> {
+        let id = entry_id(ruby, &id)?;
+        rb_self.0.inquire(ruby, move |observer| observer.discard_letter(&stream, &group, id))
+    }
+
+    fn tell(
+        ruby: &Ruby,
+        rb_self: &Self,
+        stream: String,
+        group: String,
+        before: Option<String>,
+        after: Option<String>,
+    ) -> Result<bool, Error> {
+        let tell =
+            move |observer: &Observer| observer.tell(&stream, &group, before.as_deref(), after.as_deref());
+        rb_self.0.inquire(ruby, tell)
+    }
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    class!(ruby, native, "Observer": NativeObserver {
+        own "start", 2 => function2(NativeObserver::start);
+        get "inherited_sockets" => |it| {
+            it.0.inherited().map(|observer| observer.inherited_sockets()).unwrap_or_default()
+        };
+        // The address of Redis, without credentials.
+        read "address" => |observer| observer.address().to_owned();
+        read "close" => |observer| observer.close();
+        "read", 1 => method1(NativeObserver::read);
+        "clock_of", 1 => method1(NativeObserver::clock_of);
+        "retry_letter", 3 => method3(NativeObserver::retry_letter);
+        "discard_letter", 3 => method3(NativeObserver::discard_letter);
+        "tell", 4 => method4(NativeObserver::tell);
+        "nodes", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::nodes));
+        "now_ms", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::now));
+    });
+    Ok(())
+}

@@ -1,0 +1,267 @@
+# frozen_string_literal: true
+
+require "json"
+require "time"
+require_relative "admin/value"
+require_relative "admin/histogram"
+require_relative "admin/series"
+require_relative "admin/running"
+require_relative "admin/incident"
+require_relative "admin/loss"
+require_relative "admin/instance"
+require_relative "admin/group"
+require_relative "admin/request"
+require_relative "admin/dead_letter"
+require_relative "admin/answer"
+require_relative "admin/trace"
+require_relative "admin/queue"
+require_relative "admin/event_group"
+require_relative "admin/node"
+require_relative "admin/finding"
+require_relative "admin/overview"
+require_relative "admin/link"
+require_relative "admin/rounds"
+require_relative "admin/record"
+require_relative "admin/control"
+require_relative "admin/members"
+require_relative "admin/stream_reading"
+require_relative "admin/request_reading"
+require_relative "admin/letter_reading"
+require_relative "admin/queue_reading"
+require_relative "admin/event_reading"
+require_relative "admin/node_reading"
+require_relative "admin/test_request"
+require_relative "admin/tracing"
+require_relative "admin/findings"
+require_relative "admin/node_findings"
+require_relative "admin/group_findings"
+
+module RedisIPC
+  # Shows what streams, queues and consumers of events are doing, and acts on them. It is for those who operate a system:
+  # the command `redis_ipc`, the page and the metrics stand on it. It is a member of nothing, and leaves nothing in Redis.
+  #
+  # Reading needs the rights of `RedisIPC::ACL.rules(:observer, ...)`, acting those of `:operator`. It may be used from
+  # several threads.
+  #
+  # @example
+  #   admin = RedisIPC::Admin.new(streams: ["house"])
+  #   admin.findings.each { |finding| puts "#{finding.level}: #{finding.subject}: #{finding.text}. #{finding.advice}" }
+  #   admin.groups("house").each { |group| puts "#{group.name}: #{group.busy} of #{group.handlers} busy" }
+  #   admin.close
+  # @see file:docs/admin.md
+  class Admin
+    # @return [Array<String>] the streams of requests
+    attr_reader :streams
+    # @return [Array<String>] the queues of JSON-RPC
+    attr_reader :queue_names
+    # @return [Array<String>] the streams whose events are handled
+    attr_reader :consumers
+    # @return [String]
+    attr_reader :name
+
+    # Nothing is sent before the first question.
+    # @param streams [Array<String>, String] of request and reply
+    # @param queues [Array<String>, String] of JSON-RPC
+    # @param consumers [Array<String>, String] streams whose events are handled. Consumers of channels, keys and of
+    #   PostgreSQL's log are found by themselves
+    # @param redis_options [Hash] as for {Stream#connect}
+    # @param name [String] how it names its connections, and the group that a test request comes from
+    # @raise [ConfigurationError]
+    # @raise [ArgumentError] if a name is blank
+    def initialize(streams: [], queues: [], consumers: [], redis_options: {}, name: "admin")
+      @streams = names("a stream's name", streams)
+      @queue_names = names("a queue's name", queues)
+      @consumers = names("a stream's name", consumers)
+      @name = Names.check("the name", name)
+      @link = Link.new(redis_options)
+    end
+
+    # @return [String] the address of Redis, without credentials
+    def address
+      @link.address
+    end
+
+    # @param stream [String]
+    # @return [Array<Group>] those that have instances or had some last week
+    # @raise [CallError] if Redis cannot be reached or refuses. The same holds for every other method
+    def groups(stream)
+      reading(StreamReading.new(stream)).groups
+    end
+
+    # @return [Group] also of a group that is not known
+    def group(stream, name)
+      reading(StreamReading.new(stream, groups: [name])).groups.first
+    end
+
+    # @param group [String, nil] only those of this group
+    # @return [Array<Instance>] those that are alive, or have died in the last ten minutes
+    def instances(stream, group: nil)
+      reading(StreamReading.new(stream, groups: group && [group], counts: false)).instances
+    end
+
+    # @return [Instance, nil]
+    def instance(stream, id)
+      instances(stream).find { |instance| instance.id == id }
+    end
+
+    # @param limit [Integer]
+    # @param after [String, nil] the Redis id of the last one of the page before
+    # @return [Array<Request>] the oldest first, those that wait and those that were taken
+    def requests(stream, group, limit: 100, after: nil)
+      reading(RequestReading.new(stream, group, limit, after))
+    end
+
+    # @param id [String] the request's id, or Redis's id of it
+    # @return [Trace] where it is
+    def trace(stream, id)
+      Tracing.new(self, stream, id).call
+    end
+
+    # @param limit [Integer]
+    # @param after [String, nil] the id of the last letter of the page before
+    # @param match [String, nil] only letters with this text in one of their fields
+    # @return [Array<DeadLetter>] the newest first
+    def dead_letters(stream, group, limit: 50, after: nil, match: nil)
+      LetterReading.new(@link, stream, group).page(limit, after, match)
+    end
+
+    # @return [DeadLetter, nil]
+    def dead_letter(stream, group, id)
+      LetterReading.new(@link, stream, group).find(id)
+    end
+
+    # Puts a dead letter into the inbox of its group again.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    # @raise [MalformedEntryError] if it never was a request
+    def retry_dead_letter(stream, group, id)
+      @link.call(:retry_letter, stream, group, id)
+    end
+
+    # Deletes a dead letter.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    def discard_dead_letter(stream, group, id)
+      @link.call(:discard_letter, stream, group, id)
+    end
+
+    # Tells all instances of a group, and those that join later, to take nothing new. What runs goes on.
+    # @param by [String] who does it, for those who ask why
+    # @return [Boolean] whether it was not paused before
+    def pause(stream, group, by:)
+      change(stream, group) { |told| told["paused"] == true ? told : told.merge("paused" => true, **signed(by)) }
+    end
+
+    # @return [Boolean] whether it was paused
+    def resume(stream, group)
+      change(stream, group) { |told| told.except("paused") }
+    end
+
+    # Tells one instance to take nothing new, before it is stopped.
+    # @return [Boolean] whether it was not told before
+    def quiet(stream, group, instance, by:)
+      change(stream, group) do |told|
+        quiet = Array(told["quiet"])
+        quiet.include?(instance) ? told : told.merge("quiet" => [*quiet, instance], **signed(by))
+      end
+    end
+
+    # Takes back {#quiet}.
+    # @return [Boolean] whether it was told
+    def unquiet(stream, group, instance)
+      change(stream, group) { |told| told.merge("quiet" => Array(told["quiet"]) - [instance]) }
+    end
+
+    # Sends a request, as a member does that joins for it.
+    # @param content [Object] anything JSON can hold; with an event its params
+    # @param event [String, nil] the event of a {Channel}
+    # @param timeout [Numeric] seconds
+    # @return [Answer]
+    def request(stream, group, content, event: nil, timeout: 5)
+      content = { event: event, params: content } if event
+      TestRequest.to_group(@link, stream, name, group, content, timeout)
+    end
+
+    # @return [Array<Queue>]
+    def queues
+      Rounds.run(@link, queue_names.map { |queue| QueueReading.new(queue) })
+    end
+
+    # @return [Queue]
+    def queue(name)
+      reading(QueueReading.new(name))
+    end
+
+    # Calls a method of JSON-RPC.
+    # @param method [String]
+    # @param params [Array, Hash, nil]
+    # @param timeout [Numeric] seconds
+    # @return [Answer]
+    def call(queue, method, params = nil, timeout: 5)
+      TestRequest.to_queue(@link, queue, method, params, timeout)
+    end
+
+    # @param stream [String, nil] all that are known unless given
+    # @return [Array<EventGroup>]
+    def event_groups(stream = nil)
+      streams = stream ? [stream] : event_streams
+      Rounds.run(@link, streams.map { |one| EventReading.new(one) }).flatten(1)
+    end
+
+    # @return [Array<Node>] the servers of Redis
+    def redis
+      reading(NodeReading.new(@link))
+    end
+
+    # @return [Array<Finding>] what is wrong, the worst first
+    def findings
+      overview.findings
+    end
+
+    # @return [Overview] everything at a glance
+    def overview
+      readings = [NodeReading.new(@link), *streams.map { |stream| StreamReading.new(stream) },
+                  *queue_names.map { |queue| QueueReading.new(queue) },
+                  *event_streams.map { |stream| EventReading.new(stream) }]
+      nodes, *found = Rounds.run(@link, readings)
+      of_streams = found.shift(streams.size)
+      queues = found.shift(queue_names.size)
+      parts = { at: Time.at(@link.now), nodes: nodes, queues: queues, event_groups: found.flatten(1),
+                groups: of_streams.flat_map(&:groups), instances: of_streams.flat_map(&:instances) }
+      Overview.new(**parts, findings: Findings.of(Overview.new(**parts)))
+    end
+
+    # Closes the connections.
+    # @return [nil]
+    def close
+      @link.close
+      nil
+    end
+
+    # Shows no passwords.
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{name} of #{[*streams, *queue_names, *consumers].join(", ")}>"
+    end
+
+    private
+
+    def names(what, names)
+      Array(names).map { |name| Names.check(what, name) }.freeze
+    end
+
+    def reading(reading)
+      Rounds.run(@link, [reading]).first
+    end
+
+    def event_streams
+      [*consumers, EventReading::ELSEWHERE]
+    end
+
+    def change(stream, group, &)
+      Control.change(@link, stream, group, &)
+    end
+
+    def signed(by)
+      { "v" => 1, "at" => (@link.now * 1_000).to_i, "by" => by.to_s }
+    end
+  end
+end

@@ -1,0 +1,80 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # Reads the dead letters of a group.
+    # @api private
+    class LetterReading
+      # The most letters that one round trip looks at.
+      PAGE = 200
+      # What a letter has before the fields of its entry.
+      ADDED = %w[dead_id dead_reason dead_deliveries dead_at dead_stream].freeze
+      private_constant :PAGE, :ADDED
+
+      # @param link [Link]
+      def initialize(link, stream, group)
+        @link = link
+        @stream = stream
+        @group = group
+      end
+
+      # @param limit [Integer] the most letters
+      # @param after [String, nil] the id of the last letter before
+      # @param match [String, nil] only letters with this text in a field
+      # @return [Array<DeadLetter>] the newest first
+      # @raise [CallError] if Redis cannot be reached or refuses
+      def page(limit, after, match)
+        found = []
+        loop do
+          size = match ? PAGE : [limit - found.size, PAGE].min
+          rows = read([:dead_letters, @stream, @group, after, size, match])
+          found.concat(rows.reject { |_, fields| fields == false })
+          break if rows.size < size || found.size >= limit
+
+          after = rows.last.first
+        end
+        found.first(limit).map { |id, fields| letter(id, fields || {}) }.freeze
+      end
+
+      # @return [DeadLetter, nil]
+      # @raise (see #page)
+      def find(id)
+        _, fields = read([:dead_letter, @stream, @group, id]).first
+        letter(id, fields) if fields
+      end
+
+      private
+
+      def read(query)
+        answer = @link.read([query]).first
+        raise answer if answer.is_a?(Exception)
+
+        answer
+      end
+
+      def letter(id, fields)
+        died = whole(fields["dead_at"])
+        own = fields.except(*ADDED)
+        request = own.key?("destination_group")
+        DeadLetter.new(
+          stream: @stream, group: @group, id: id, redis_id: fields["dead_id"], reason: fields["dead_reason"],
+          deliveries: whole(fields["dead_deliveries"]), died_at: died && Time.at(died / 1_000r),
+          request_id: (own["id"] if request), from: own["source_group"], source: fields["dead_stream"],
+          event: (own["type"] unless request), key: (own["key"] unless request), reader: reader(id)
+        )
+      end
+
+      def reader(id)
+        lambda do
+          _, fields = read([:dead_letter, @stream, @group, id]).first
+          fields || nil
+        end
+      end
+
+      def whole(text)
+        Integer(text, 10, exception: false) if text
+      end
+    end
+    private_constant :LetterReading
+  end
+end

@@ -1,0 +1,133 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # The record that an instance writes of itself (docs/protocol.md, "The record"). Any client that may write the key
+    # can write anything, so everything is checked.
+    # @api private
+    class Record
+      MOST = 64
+      KINDS = %w[request_reply json_rpc events].freeze
+      private_constant :MOST, :KINDS
+
+      # @param text [String, nil]
+      # @param now [Float] Redis's time
+      # @return [Record, nil] nil if it is none
+      def self.read(text, now)
+        values = text && Native.load_frozen(text)
+        new(values, now) if values.is_a?(Hash)
+      rescue ContentError, EncodingError
+        nil
+      end
+
+      # @return [Hash{String => Object}] nil for each that is missing
+      attr_reader :values
+
+      def initialize(values, now)
+        @values = values
+        @now = now
+      end
+
+      # @return [Hash{Symbol => Object}] the fields of an {Instance}
+      def fields
+        { kind: kind, host: text("host"), pid: count("pid"), gem: text("gem"), started: time("started"),
+          written: time("written"), settings: hash("settings"), paused: flag("paused"), handlers: count("handlers"),
+          busy: count("busy"), running: running, counters: counts(values["counters"]), outcomes: outcomes,
+          incidents: incidents, series: series, events: hash("events"), **histograms }
+      end
+
+      def kind
+        text("kind")&.to_sym if KINDS.include?(values["kind"])
+      end
+
+      # @return [Array<Loss>]
+      def losses
+        rows((hash("events") || {})["losses"]) do |row|
+          cause = row["cause"]
+          if cause.is_a?(String)
+            Loss.new(at: at(row["at"]), cause: cause.to_sym, at_least: whole(row["at_least"]),
+                     at_most: whole(row["at_most"]), since: at(row["since"]), until: at(row["until"]))
+          end
+        end || []
+      end
+
+      private
+
+      def text(name)
+        value = values[name]
+        value if value.is_a?(String)
+      end
+
+      def flag(name)
+        value = values[name]
+        value if [true, false].include?(value)
+      end
+
+      def count(name)
+        whole(values[name])
+      end
+
+      def hash(name)
+        value = values[name]
+        value if value.is_a?(Hash)
+      end
+
+      def whole(value)
+        value if value.is_a?(Integer)
+      end
+
+      def time(name)
+        at(values[name])
+      end
+
+      def at(value)
+        Time.at(value / 1_000r) if value.is_a?(Integer) && value.abs < 10**15
+      end
+
+      def counts(value)
+        value.select { |_, count| count.is_a?(Integer) }.freeze if value.is_a?(Hash)
+      end
+
+      def outcomes
+        found = hash("outcomes") or return
+        found.transform_values { |ends| counts(ends) }.compact.freeze
+      end
+
+      def rows(list, &block)
+        return unless list.is_a?(Array)
+
+        list.first(MOST).grep(Hash).filter_map(&block).freeze
+      end
+
+      def running
+        rows(values["running"]) do |row|
+          since = row["since"]
+          Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]),
+                                                                age: since.is_a?(Integer) ? (@now - (since / 1_000.0)).clamp(0.0, nil) : nil)
+        end
+      end
+
+      def incidents
+        rows(values["incidents"]) do |row|
+          kind, text = row.values_at("kind", "text")
+          Incident.new(at: at(row["at"]), kind: kind.to_sym, text: text) if kind.is_a?(String) && text.is_a?(String)
+        end
+      end
+
+      def texts(row, *names)
+        names.to_h { |name| [name, row[name.name].is_a?(String) ? row[name.name] : nil] }
+      end
+
+      def series
+        written = count("written")
+        Series.read(values["series"], written ? (@now - (written / 1_000.0)).clamp(0.0, nil) : 0.0)
+      end
+
+      def histograms
+        found = hash("histograms") || {}
+        %w[call wait run].to_h { |name| [name.to_sym, Histogram.read(found[name])] }
+      end
+    end
+    private_constant :Record
+  end
+end

@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # Reads the groups and instances of a stream.
+    # @api private
+    class StreamReading
+      FIELDS = %i[handlers busy series call wait run asked answered failed].freeze
+      private_constant :FIELDS
+
+      # What was read.
+      Found = Struct.new(:stream, :groups, :instances)
+
+      # @param stream [String]
+      # @param groups [Array<String>, nil] only these
+      # @param counts [Boolean] whether the groups are wanted too, and not only the instances
+      def initialize(stream, groups: nil, counts: true)
+        @stream = stream
+        @only = groups
+        @counts = counts
+      end
+
+      # @param questions [Rounds::Questions]
+      # @return [Found]
+      def call(questions)
+        @now = questions.now
+        present, known = questions.hear([[:instances, @stream], [:known, @stream]])
+        raise present if present.is_a?(Exception)
+
+        # Without the right to see who has records, those who are alive are seen.
+        known = [] if known.is_a?(Exception)
+        rows = rows_of(present, known)
+        names = @counts ? names_of(rows, known) : []
+        records, facts = ask_about(questions, rows, names)
+        instances = rows.zip(records).filter_map { |row, record| instance(row, record) }
+        Found.new(@stream, groups(names, facts, instances), instances.sort_by { |one| [one.group, one.name, one.id] })
+      end
+
+      private
+
+      # Returns a row for each instance: what is shown of it, or only its names.
+      def rows_of(present, known)
+        rows = present.to_h { |row| [row.values_at(:group, :instance_id), row] }
+        known.each do |group, instance, _|
+          rows[[group, instance]] ||= { group: group, instance_id: instance } unless instance.nil? || group.empty?
+        end
+        rows.values.select { |row| wanted?(row[:group]) }
+      end
+
+      def names_of(rows, known)
+        return @only if @only
+
+        (rows.map { |row| row[:group] } + known.map(&:first)).uniq.reject(&:empty?).sort
+      end
+
+      def wanted?(group)
+        @only.nil? || @only.include?(group)
+      end
+
+      # Asks for all records and all groups in one round trip.
+      def ask_about(questions, rows, names)
+        records = rows.map { |row| [:record, @stream, row[:group], row[:instance_id]] }
+        groups = names.flat_map do |name|
+          [[:inbox, @stream, name], [:dead, @stream, name], [:control, @stream, name]]
+        end
+        answers = questions.try(records + groups)
+        [answers.shift(records.size), answers.each_slice(3).to_a]
+      end
+
+      # A consumer of events may have a record under the same name.
+      def instance(row, text)
+        record = Record.read(text, @now)
+        return if record ? record.kind == :events : row[:seen_ms].nil?
+
+        fields = record ? record.fields : {}
+        fields = fields.merge(host: row[:host], pid: row[:pid]) if row[:host]
+        Instance.new(kind: :request_reply, **fields, stream: @stream, group: row[:group], id: row[:instance_id],
+                     **life(row, fields))
+      end
+
+      def life(row, fields)
+        seen = row[:seen_ms]
+        return { alive: false, seen: fields[:written] } unless seen
+
+        { alive: ((@now * 1_000) - seen) < row[:dead_after_ms], seen: Time.at(seen / 1_000r),
+          lease: row[:lease_ms] && (row[:lease_ms] / 1_000.0) }
+      end
+
+      def groups(names, facts, instances)
+        members = instances.group_by(&:group)
+        names.zip(facts).map { |name, found| group(name, found, members.fetch(name, [])) }
+      end
+
+      def group(name, (inbox, dead, control), members)
+        alive = members.select(&:alive?)
+        Group.new(stream: @stream, name: name, instances: alive.size, serving: alive.count(&:serves?), dead: dead,
+                  **requests(inbox), **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+      end
+
+      def requests(inbox)
+        return {} unless inbox
+
+        length, taken, _, oldest = inbox
+        known = taken >= 0
+        { waiting: (length - taken if known), taken: (taken if known), oldest: age_of(oldest) }
+      end
+
+      def age_of(id)
+        (@now - (id.to_i / 1_000.0)).clamp(0.0, nil) if id
+      end
+    end
+    private_constant :StreamReading
+  end
+end
