@@ -41,7 +41,8 @@ RSpec.describe "the imports between folders" do
     "events/live" => %w[events/backlog],
     "events/wal" => %w[events/backlog],
     "events/forward" => %w[events/wal],
-    "events" => %w[events/consumer_group events/lanes events/live events/forward]
+    "events" => %w[events/consumer_group events/lanes events/live events/forward],
+    "observer" => %w[request_reply json_rpc events]
   )
 
   # A feature of the border may import its own feature of the core.
@@ -52,11 +53,13 @@ RSpec.describe "the imports between folders" do
     "core/request_reply" => [],
     "core/json_rpc" => [],
     "core/events" => [],
+    "core/observer" => [],
     "ruby" => %w[core/json core/logins core/panic_message],
     "codec" => %w[ruby],
     "request_reply" => %w[codec core/request_reply],
     "json_rpc" => %w[codec core/json_rpc],
-    "events" => %w[codec core/events]
+    "events" => %w[codec core/events],
+    "observer" => %w[request_reply core/observer]
   )
 
   library = House::Library.new(File.join(root, "lib/redis_ipc"))
@@ -68,6 +71,7 @@ RSpec.describe "the imports between folders" do
     "request_reply" => %w[runtime],
     "json_rpc" => %w[runtime],
     "events" => %w[runtime],
+    "admin" => %w[request_reply json_rpc events],
     "rails" => %w[request_reply json_rpc events],
     "metrics" => %w[version request_reply json_rpc events],
     "probes" => %w[metrics],

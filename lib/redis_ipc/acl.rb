@@ -3,6 +3,7 @@
 require_relative "acl/rule_text"
 require_relative "acl/roles"
 require_relative "acl/live_roles"
+require_relative "acl/admin_roles"
 
 module RedisIPC
   # The rights that each user of Redis needs, as arguments of `ACL SETUSER`.
@@ -13,7 +14,7 @@ module RedisIPC
   #
   # @see file:docs/security.md What each user can do and what not
   module ACL
-    ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server event_publisher
+    ROLES = %i[asker answerer observer operator sentinel json_rpc_client json_rpc_server event_publisher
                event_consumer event_forwarder event_subscriber key_subscriber key_tracker].freeze
     COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
     private_constant :ROLES, :COMMON, :Roles
@@ -29,13 +30,14 @@ module RedisIPC
       # begins alike.
       #
       # The roles and their names: `:asker` (`stream:`, `group:`, `to:` the groups it asks), `:answerer` (`stream:`,
-      # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`), `:json_rpc_client` and
-      # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`) and
-      # `:event_forwarder` (`stream:`, `slot:` of PostgreSQL), these with `partitions:` if there are any,
-      # `:event_subscriber` (`channels:`, `patterns:`, `shard_channels:`, of which one must be given), `:key_subscriber`
-      # (`keys:` the patterns of keys, `values:` whether their values are read, `fields:` whether it is told of the
-      # fields of hashes), `:key_tracker` (none: Redis tells it of any key), `:sentinel` (none; the user on the
-      # sentinels).
+      # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`, `queue:` and `events:`, the
+      # streams with consumers of events; of each one or several), `:operator` (the same, and `name:` as {Admin} has
+      # it), `:json_rpc_client` and `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer`
+      # (`stream:`, `group:`) and `:event_forwarder` (`stream:`, `slot:` of PostgreSQL), these with `partitions:` if
+      # there are any, `:event_subscriber` (`channels:`, `patterns:`, `shard_channels:`, of which one must be given),
+      # `:key_subscriber` (`keys:` the patterns of keys, `values:` whether their values are read, `fields:` whether it
+      # is told of the fields of hashes), `:key_tracker` (none: Redis tells it of any key), `:sentinel` (none; the user on
+      # the sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
       # @param sentinels [Boolean] for a server that sentinels watch
@@ -45,7 +47,7 @@ module RedisIPC
       def rules(role, cluster: false, sentinels: false, **names)
         raise ArgumentError, "the role must be one of #{ROLES}, got #{role.inspect}" unless ROLES.include?(role)
 
-        roles = [Roles, LiveRoles].find { |one| one.respond_to?(role) }
+        roles = [Roles, LiveRoles, AdminRoles].find { |one| one.respond_to?(role) }
         rules = roles.public_send(role, **names)
         [*COMMON, *(%w[+cluster|slots +asking] if cluster), *("+role" if sentinels), *rules].freeze
       end

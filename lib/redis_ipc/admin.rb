@@ -28,17 +28,23 @@ require_relative "admin/stream_reading"
 require_relative "admin/request_reading"
 require_relative "admin/letter_reading"
 require_relative "admin/queue_reading"
+require_relative "admin/queue_letters"
+require_relative "admin/position"
+require_relative "admin/event_facts"
 require_relative "admin/event_reading"
 require_relative "admin/node_reading"
 require_relative "admin/test_request"
 require_relative "admin/tracing"
+require_relative "admin/cleaning"
 require_relative "admin/findings"
 require_relative "admin/node_findings"
 require_relative "admin/group_findings"
+require_relative "admin/overview_reading"
 
 module RedisIPC
-  # Shows what streams, queues and consumers of events are doing, and acts on them. It is for those who operate a system:
-  # the command `redis_ipc`, the page and the metrics stand on it. It is a member of nothing, and leaves nothing in Redis.
+  # Shows what streams, queues and consumers of events are doing, and acts on them. It is for those who operate a
+  # system: the command `redis_ipc`, the page and the metrics stand on it. It is a member of nothing, and leaves nothing
+  # in Redis.
   #
   # Reading needs the rights of `RedisIPC::ACL.rules(:observer, ...)`, acting those of `:operator`. It may be used from
   # several threads.
@@ -120,9 +126,10 @@ module RedisIPC
     # @param limit [Integer]
     # @param after [String, nil] the id of the last letter of the page before
     # @param match [String, nil] only letters with this text in one of their fields
+    # @param match_content [Boolean] whether that may be the content
     # @return [Array<DeadLetter>] the newest first
-    def dead_letters(stream, group, limit: 50, after: nil, match: nil)
-      LetterReading.new(@link, stream, group).page(limit, after, match)
+    def dead_letters(stream, group, limit: 50, after: nil, match: nil, match_content: true) # rubocop:disable Metrics/ParameterLists
+      LetterReading.new(@link, stream, group).page(limit, after, match, match_content)
     end
 
     # @return [DeadLetter, nil]
@@ -177,7 +184,7 @@ module RedisIPC
     # @return [Answer]
     def request(stream, group, content, event: nil, timeout: 5)
       content = { event: event, params: content } if event
-      TestRequest.to_group(@link, stream, name, group, content, timeout)
+      TestRequest.to_group(Stream.new(stream, name), @link, group, content, timeout)
     end
 
     # @return [Array<Queue>]
@@ -188,6 +195,30 @@ module RedisIPC
     # @return [Queue]
     def queue(name)
       reading(QueueReading.new(name))
+    end
+
+    # Returns the requests of a queue that were given up on. Redis keeps no reason for them.
+    # @param (see #dead_letters)
+    # @return [Array<DeadLetter>] the newest first
+    def queue_dead(queue, limit: 50, after: nil, match: nil)
+      QueueLetters.new(@link, queue).page(limit, after, match)
+    end
+
+    # @return [DeadLetter, nil]
+    def queue_dead_letter(queue, id)
+      QueueLetters.new(@link, queue).find(id)
+    end
+
+    # Puts a dead request into its queue again, where it is taken next.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    def queue_retry_dead_letter(queue, id)
+      QueueLetters.new(@link, queue).act(:retry_request, id)
+    end
+
+    # Deletes a dead request.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    def queue_discard_dead_letter(queue, id)
+      QueueLetters.new(@link, queue).act(:discard_request, id)
     end
 
     # Calls a method of JSON-RPC.
@@ -206,6 +237,40 @@ module RedisIPC
       Rounds.run(@link, streams.map { |one| EventReading.new(one) }).flatten(1)
     end
 
+    # Returns the events that a group gave up on.
+    # @param page [Hash] as for {#dead_letters}
+    # @return [Array<DeadLetter>] the newest first
+    def event_dead_letters(stream, group, **page)
+      dead_letters(stream, group, **page)
+    end
+
+    # @return [DeadLetter, nil]
+    def event_dead_letter(stream, group, id)
+      dead_letter(stream, group, id)
+    end
+
+    # Has the event of a dead letter handled again, as {Events::DeadLetter#retry} does. With an order by anything else
+    # than the field `key`, an event that does not stop its key may go to another lane than its key.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    # @raise [MalformedEntryError] if the letter has only a part of the event, and the stream no longer has it
+    def event_retry_dead_letter(stream, group, id)
+      @link.call(:retry_event, stream, group, id)
+    end
+
+    # Deletes the dead letter of an event. If it stops the events of its key, they go on.
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    def event_discard_dead_letter(stream, group, id)
+      @link.call(:discard_event, stream, group, id)
+    end
+
+    # Lets a group go on from another position of its stream.
+    # @param position [Symbol, String, Time] `:beginning`, `:new`, a Time, or an id such as "1700000000000-0"
+    # @return [String] the new position
+    # @raise [ArgumentError] if it is none
+    def seek(stream, group, position)
+      @link.call(:seek, stream, group, Position.read(position))
+    end
+
     # @return [Array<Node>] the servers of Redis
     def redis
       reading(NodeReading.new(@link))
@@ -218,15 +283,14 @@ module RedisIPC
 
     # @return [Overview] everything at a glance
     def overview
-      readings = [NodeReading.new(@link), *streams.map { |stream| StreamReading.new(stream) },
-                  *queue_names.map { |queue| QueueReading.new(queue) },
-                  *event_streams.map { |stream| EventReading.new(stream) }]
-      nodes, *found = Rounds.run(@link, readings)
-      of_streams = found.shift(streams.size)
-      queues = found.shift(queue_names.size)
-      parts = { at: Time.at(@link.now), nodes: nodes, queues: queues, event_groups: found.flatten(1),
-                groups: of_streams.flat_map(&:groups), instances: of_streams.flat_map(&:instances) }
-      Overview.new(**parts, findings: Findings.of(Overview.new(**parts)))
+      OverviewReading.new(@link, streams: streams, queues: queue_names, events: event_streams).call
+    end
+
+    # Returns keys of a stream that nobody owns, and that do not expire soon.
+    # @param dry [Boolean] whether to leave them; else they are deleted
+    # @return [Array<String>]
+    def clean(stream, dry: true)
+      Cleaning.new(@link, stream).call(dry)
     end
 
     # Closes the connections.

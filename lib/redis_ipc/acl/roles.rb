@@ -44,11 +44,6 @@ module RedisIPC
            "(~#{stream}:instances #{PRESENCE})"]
         end
 
-        def observer(stream:)
-          stream = named("stream", stream)
-          ["+time", "+select", "(%R~#{stream}:instances +zrange)", "(%R~#{stream}:dead:* +xrange +xlen)"]
-        end
-
         def sentinel
           %w[+sentinel|get-master-addr-by-name +sentinel|master]
         end

@@ -46,7 +46,12 @@ module RedisIPC
       attr_reader :quiet
 
       # @api private
-      attr_reader :paused
+      attr_reader :paused, :known
+
+      # @return [Boolean] whether it has instances or had some last week, or there are requests or dead letters for it
+      def known?
+        @known
+      end
 
       # @return [Boolean] whether it is told to take nothing new
       def paused?

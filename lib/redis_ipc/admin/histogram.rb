@@ -2,12 +2,16 @@
 
 module RedisIPC
   class Admin
-    # How long things took: an exponential histogram, as OpenTelemetry has it, with eight buckets for each doubling. Those of
-    # several instances can be merged, and a percentile of the whole read from the result: it is off by 4.5 % at most.
+    # How long things took: an exponential histogram, as OpenTelemetry has it, with eight buckets for each doubling.
+    # Those of several instances can be merged, and a percentile of the whole be read from the result: it is off by
+    # 4.5 % at most.
     class Histogram < Value
-      # The most buckets that are read: those of a second histogram of hostile length would take memory.
+      # The most buckets that are read, the scales, and the greatest offset. Any client that may write a record could
+      # write others, and they would take memory.
       MOST = 1_024
-      private_constant :MOST
+      SCALES = (-10..20)
+      OFFSETS = 100_000
+      private_constant :MOST, :SCALES, :OFFSETS
 
       # @return [Integer] how many values there are
       attr_reader :count
@@ -35,10 +39,9 @@ module RedisIPC
           return histograms.first if histograms.size < 2
 
           scale = histograms.map(&:scale).min
-          histograms = histograms.map { |one| one.scaled(scale) }
-          new(count: histograms.sum(&:count), sum: histograms.sum(&:sum), zero: histograms.sum(&:zero),
-              min: histograms.filter_map(&:min).min, max: histograms.filter_map(&:max).max, scale: scale,
-              **added(histograms.reject { |one| one.buckets.empty? }))
+          filled = histograms.map { |one| one.scaled(scale) }.reject { |one| one.buckets.empty? }
+          totals = %i[count sum zero].to_h { |name| [name, histograms.sum(&name)] }
+          new(**totals, **limits(histograms), scale: scale, **added(filled))
         end
 
         # @param hash [Object] as a record has it
@@ -47,22 +50,30 @@ module RedisIPC
         def read(hash)
           return unless hash.is_a?(Hash)
 
-          count, sum, scale, buckets = hash.values_at("count", "sum", "scale", "buckets")
-          return unless count.is_a?(Integer) && sum.is_a?(Numeric) && scale.is_a?(Integer) && scale.between?(-10, 20)
-          return unless buckets.is_a?(Array) && buckets.size <= MOST && buckets.all?(Integer)
+          scale, buckets = hash.values_at("scale", "buckets")
+          return unless SCALES === scale && buckets?(buckets)
 
-          new(count: count, sum: sum.to_f, scale: scale, buckets: buckets, min: number(hash["min"]),
-              max: number(hash["max"]), zero: whole(hash["zero"]), offset: whole(hash["offset"]))
+          new(count: whole(hash["count"]), sum: number(hash["sum"]) || 0.0, scale: scale, buckets: buckets,
+              min: number(hash["min"]), max: number(hash["max"]), zero: whole(hash["zero"]),
+              offset: whole(hash["offset"]).clamp(-OFFSETS, OFFSETS))
         end
 
         private
+
+        def buckets?(buckets)
+          buckets.is_a?(Array) && buckets.size <= MOST && buckets.all?(Integer)
+        end
+
+        def limits(histograms)
+          { min: histograms.filter_map(&:min).min, max: histograms.filter_map(&:max).max }
+        end
 
         def number(value)
           value.to_f if value.is_a?(Numeric)
         end
 
         def whole(value)
-          value.is_a?(Integer) && value.abs < 100_000 ? value : 0
+          value.is_a?(Integer) ? value : 0
         end
 
         def added(histograms)
@@ -117,12 +128,18 @@ module RedisIPC
       def scaled(to)
         return self if to >= scale
 
-        shift = scale - to
-        first = offset >> shift
-        wider = Array.new(buckets.empty? ? 0 : ((offset + buckets.size - 1) >> shift) - first + 1, 0)
-        buckets.each_with_index { |count, index| wider[((offset + index) >> shift) - first] += count }
+        first, wider = widened(scale - to)
         self.class.new(count: count, sum: sum, min: min, max: max, zero: zero, scale: to, offset: first,
-                       buckets: wider.freeze)
+                       buckets: wider)
+      end
+
+      private
+
+      def widened(shift)
+        sums = Hash.new(0)
+        buckets.each_with_index { |count, index| sums[(offset + index) >> shift] += count }
+        first, last = sums.keys.minmax
+        [first || 0, first ? (first..last).map { |index| sums[index] }.freeze : [].freeze]
       end
     end
   end

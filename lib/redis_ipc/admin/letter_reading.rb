@@ -21,13 +21,14 @@ module RedisIPC
       # @param limit [Integer] the most letters
       # @param after [String, nil] the id of the last letter before
       # @param match [String, nil] only letters with this text in a field
+      # @param in_content [Boolean] whether that may be the content
       # @return [Array<DeadLetter>] the newest first
       # @raise [CallError] if Redis cannot be reached or refuses
-      def page(limit, after, match)
+      def page(limit, after, match, in_content)
         found = []
         loop do
           size = match ? PAGE : [limit - found.size, PAGE].min
-          rows = read([:dead_letters, @stream, @group, after, size, match])
+          rows = read([:dead_letters, @stream, @group, after, size, match, in_content])
           found.concat(rows.reject { |_, fields| fields == false })
           break if rows.size < size || found.size >= limit
 

@@ -23,7 +23,7 @@ module RedisIPC
         clocks = nodes.map { |node| clock(node) }
         queries = nodes.flat_map { |node| [[:info, node], [:settings, node], [:clients, node], [:user, node]] }
         answers = questions.try(queries).each_slice(4)
-        nodes.zip(clocks, answers).map { |node, clock, answer| node(node, clock, *answer) }
+        nodes.zip(clocks, answers).map { |node, clock, answer| node(node, clock, answer) }
       end
 
       private
@@ -36,7 +36,7 @@ module RedisIPC
         nil
       end
 
-      def node(name, clock, info, settings, clients, user)
+      def node(name, clock, (info, settings, clients, user))
         info = info ? parse(info) : {}
         settings = settings ? settings.each_slice(2).to_h : {}
         address, latency, offset = clock

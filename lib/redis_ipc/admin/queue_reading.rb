@@ -21,21 +21,27 @@ module RedisIPC
       # @return [Queue]
       def call(questions)
         @now = questions.now
-        waiting, = questions.ask([[:queue, @queue]])
-        nearest, dead, seen, known, control = questions.try(facts)
-        seen = (seen || []).each_slice(2).to_h
-        ids = (seen.keys + (known || []).filter_map { |group, id, _| id if group.empty? }).uniq
-        held, records = ask_about(questions, ids)
-        servers = ids.zip(records).filter_map { |id, record| server(id, seen[id], record) }
-        alive = servers.select(&:alive?)
+        waiting, *facts = questions.hear(queries)
+        raise waiting if waiting.is_a?(Exception)
+
+        nearest, dead, control, seen, known = facts.map { |fact| fact unless fact.is_a?(Exception) }
+        held, servers = servers(questions, (seen || []).each_slice(2).to_h, known || [])
         Queue.new(name: @queue, waiting: waiting, expires_in: expires_in(nearest), dead: dead, processing: held.sum,
-                  servers: servers.freeze, **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+                  servers: servers, **Members.new(servers.select(&:alive?)).fields(*FIELDS),
+                  **Control.read(control).fields)
       end
 
       private
 
-      def facts
-        [[:next_in_queue, @queue], [:queue_dead, @queue], [:servers, @queue], [:known, @queue], [:control, @queue, ""]]
+      def queries
+        [[:queue, @queue], [:next_in_queue, @queue], [:queue_dead, @queue], [:control, @queue, ""],
+         [:servers, @queue], [:known, @queue]]
+      end
+
+      def servers(questions, seen, known)
+        ids = (seen.keys + known.filter_map { |group, id, _| id if group.empty? }).uniq
+        held, records = ask_about(questions, ids)
+        [held, ids.zip(records).filter_map { |id, record| server(id, seen[id], record) }.freeze]
       end
 
       def ask_about(questions, ids)

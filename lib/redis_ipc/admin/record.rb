@@ -101,10 +101,13 @@ module RedisIPC
 
       def running
         rows(values["running"]) do |row|
-          since = row["since"]
           Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]),
-                                                                age: since.is_a?(Integer) ? (@now - (since / 1_000.0)).clamp(0.0, nil) : nil)
+                                                                age: age(row["since"]))
         end
+      end
+
+      def age(since)
+        (@now - (since / 1_000.0)).clamp(0.0, nil) if since.is_a?(Integer)
       end
 
       def incidents
@@ -119,8 +122,7 @@ module RedisIPC
       end
 
       def series
-        written = count("written")
-        Series.read(values["series"], written ? (@now - (written / 1_000.0)).clamp(0.0, nil) : 0.0)
+        Series.read(values["series"], age(values["written"]) || 0.0)
       end
 
       def histograms

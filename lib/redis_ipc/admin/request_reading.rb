@@ -5,7 +5,8 @@ module RedisIPC
     # Reads what is in the inbox of a group.
     # @api private
     class RequestReading
-      # An idle time of a week says that a request was given back: anybody may take it (docs/protocol.md, "Giving back").
+      # An idle time of a week says that a request was given back: anybody may take it (docs/protocol.md, "Giving
+      # back").
       GIVEN_BACK = 604_800_000
       # The numbers of an id.
       ID = /\A(\d+)-(\d+)\z/
@@ -42,12 +43,15 @@ module RedisIPC
       def merge(entries, taken)
         held = taken.to_h { |row| [row.first, row] }
         found = entries.map { |id, fields| request(id, fields || {}, held.delete(id)) }
-        # Both lists are cut at the limit: what is behind the end of one of them is not known.
-        ends = [entries, taken].filter_map { |list| place(list.last.first) if list.size >= @limit }.min
-        gone = held.each_value.map { |row| request(row.first, nil, row) }
+        gone = held.each_value.map { |row| withdrawn(row) }
         all = (found + gone).sort_by { |request| place(request.redis_id) }
-        all = all.select { |request| (place(request.redis_id) <=> ends) <= 0 } if ends
-        all.first(@limit).freeze
+        known(all, entries, taken).first(@limit).freeze
+      end
+
+      # Both lists are cut at the limit: what is behind the end of one of them is not known.
+      def known(all, *lists)
+        ends = lists.filter_map { |list| place(list.last.first) if list.size >= @limit }.min
+        ends ? all.select { |request| (place(request.redis_id) <=> ends) <= 0 } : all
       end
 
       def place(id)
@@ -55,20 +59,29 @@ module RedisIPC
       end
 
       def request(id, fields, row)
-        sent = id.to_i / 1_000.0
-        ttl = fields && Integer(fields["ttl"], 10, exception: false)
         _, holder, idle, deliveries = row
-        is_free = row.nil? || (fields && idle >= GIVEN_BACK)
-        Request.new(stream: @stream, group: @group, redis_id: id, id: fields && fields["id"],
-                    from: fields && fields["source_group"], state: state(fields, is_free), age: @now - sent,
-                    delivery: deliveries, holder: is_free ? nil : holder, idle: is_free ? nil : idle / 1_000.0,
-                    expires_in: ttl && (sent + (ttl / 1_000.0) - @now))
+        is_taken = idle && idle < GIVEN_BACK
+        made(id, delivery: deliveries, id: fields["id"], from: fields["source_group"],
+                 state: is_taken ? :taken : :waiting, expires_in: expires_in(id, fields["ttl"]),
+                 **(is_taken ? { holder: holder, idle: idle / 1_000.0 } : {}))
       end
 
-      def state(fields, is_free)
-        return :withdrawn unless fields
+      def withdrawn(row)
+        id, holder, idle, deliveries = row
+        made(id, state: :withdrawn, holder: holder, idle: idle / 1_000.0, delivery: deliveries)
+      end
 
-        is_free ? :waiting : :taken
+      def made(redis_id, **fields)
+        Request.new(stream: @stream, group: @group, redis_id: redis_id, age: @now - sent(redis_id), **fields)
+      end
+
+      def sent(id)
+        id.to_i / 1_000.0
+      end
+
+      def expires_in(id, ttl)
+        ttl &&= Integer(ttl, 10, exception: false)
+        sent(id) + (ttl / 1_000.0) - @now if ttl
       end
     end
     private_constant :RequestReading

@@ -29,6 +29,7 @@ module RedisIPC
 
         # Without the right to see who has records, those who are alive are seen.
         known = [] if known.is_a?(Exception)
+        @known = known.map(&:first)
         rows = rows_of(present, known)
         names = @counts ? names_of(rows, known) : []
         records, facts = ask_about(questions, rows, names)
@@ -93,8 +94,15 @@ module RedisIPC
 
       def group(name, (inbox, dead, control), members)
         alive = members.select(&:alive?)
-        Group.new(stream: @stream, name: name, instances: alive.size, serving: alive.count(&:serves?), dead: dead,
-                  **requests(inbox), **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+        counts = { instances: alive.size, serving: alive.count(&:serves?), dead: dead, **requests(inbox) }
+        Group.new(stream: @stream, name: name, known: known?(name, members, counts), **counts,
+                  **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+      end
+
+      # Whether there is anything of a group.
+      def known?(name, members, counts)
+        members.any? || @known.include?(name) ||
+          counts.values_at(:waiting, :taken, :dead).any? { |count| count.to_i.positive? }
       end
 
       def requests(inbox)

@@ -6,15 +6,15 @@ module RedisIPC
     # @api private
     module TestRequest
       class << self
+        # @param asking [Stream] one that is not connected
         # @return [Answer]
-        def to_group(link, stream, asker, group, content, timeout)
+        def to_group(asking, link, group, content, timeout)
           measured do
-            asking = Stream.new(stream, asker).on_error { |_| nil }
-            asking.connect(redis_options: link.redis_options)
+            asking.on_error { |_| nil }.connect(redis_options: link.redis_options)
             response = asking.send_to_group(content: content, to: group, timeout: timeout)
             response.fulfilled? ? [:fulfilled, response.value, nil] : [:rejected, nil, shown(response.reason)]
           ensure
-            asking&.disconnect
+            asking.disconnect
           end
         end
 

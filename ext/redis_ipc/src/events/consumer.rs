@@ -175,14 +175,7 @@ impl NativeEventConsumer {
 
     /// Moves the group to "beginning", "new", an id, or a time in ms since 1970. Returns the new position.
     fn seek(ruby: &Ruby, rb_self: &Self, to: Value) -> Result<String, Error> {
-        let to = match u64::try_convert(to) {
-            Ok(ms) => From::at(ms),
-            Err(_) => {
-                let text = String::try_convert(to)?;
-                let refuse = || CoreError::new(ErrorKind::Argument, format!("{text:?} is no position"));
-                From::named(&text).ok_or_else(|| errors::raise(ruby, &refuse()))?
-            }
-        };
+        let to = position(ruby, to)?;
         rb_self.inquire(ruby, move |consumer| consumer.seek(to)).map(|position| position.to_string())
     }
 
@@ -340,6 +333,20 @@ fn ask(ruby: &Ruby, options: RHash, queries: RArray) -> Result<RArray, Error> {
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ConsumerOptions, Error> {
     let (value, environment) = options_value(ruby, options)?;
     ConsumerOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+}
+
+/// Reads "beginning", "new", an id, or a time in ms since 1970.
+///
+/// # Errors
+///
+/// ArgumentError if it is none of these.
+pub fn position(ruby: &Ruby, to: Value) -> Result<From, Error> {
+    if let Ok(ms) = u64::try_convert(to) {
+        return Ok(From::at(ms));
+    }
+    let text = String::try_convert(to)?;
+    let refuse = || CoreError::new(ErrorKind::Argument, format!("{text:?} is no position"));
+    From::named(&text).ok_or_else(|| errors::raise(ruby, &refuse()))
 }
 
 /// Defines the class.

@@ -14,6 +14,18 @@ const SHOWN: usize = 1_024;
 /// The fields with what an entry says. In a list they are left out.
 const CONTENTS: [&[u8]; 2] = [b"content", b"data"];
 
+/// The fields that say nothing of the content.
+const ABOUT: [&[u8]; 8] = [
+    b"dead_id",
+    b"dead_reason",
+    b"dead_stream",
+    b"id",
+    b"source_group",
+    b"instance_id",
+    b"type",
+    b"correlation_id",
+];
+
 /// Converts an answer. A refusal is the exception, which is not raised.
 ///
 /// # Errors
@@ -78,19 +90,19 @@ fn entry(ruby: &Ruby, asked: &Asked, entry: &RawEntry) -> Result<RArray, Error> 
     row.push(entry.id.to_string())?;
     match &entry.fields {
         None => row.push(ruby.qnil())?,
-        Some(fields) if !asked.matching.as_ref().is_none_or(|wanted| has(fields, wanted)) => {
-            row.push(ruby.qfalse())?;
-        }
+        Some(fields) if !is_wanted(asked, fields) => row.push(ruby.qfalse())?,
         Some(fields) => row.push(hash(ruby, fields, asked.is_whole)?)?,
     }
     Ok(row)
 }
 
-fn has(fields: &Fields, wanted: &str) -> bool {
-    let wanted = wanted.as_bytes();
-    fields
-        .iter()
-        .any(|(_, value)| wanted.is_empty() || value.windows(wanted.len()).any(|part| part == wanted))
+fn is_wanted(asked: &Asked, fields: &Fields) -> bool {
+    let Some(wanted) = asked.matching.as_ref().map(String::as_bytes).filter(|wanted| !wanted.is_empty())
+    else {
+        return true;
+    };
+    let has_it = |value: &[u8]| value.windows(wanted.len()).any(|part| part == wanted);
+    fields.iter().any(|(name, value)| (asked.in_content || ABOUT.contains(&name)) && has_it(value))
 }
 
 /// Of a repeated field the first counts.

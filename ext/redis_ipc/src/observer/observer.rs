@@ -2,14 +2,17 @@
 
 use crate::codec::decode::entry_id;
 use crate::codec::options::options_value;
+use crate::events::consumer::position;
 use crate::observer::{answer, query};
 use crate::ruby::classes::class;
 use crate::ruby::errors;
+use crate::ruby::gvl::read_bytes;
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
-use magnus::{Error, RArray, RHash, RModule, Ruby};
+use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value};
 use redis_ipc_core::observer::{Observer, ObserverOptions};
+use redis_ipc_core::{Error as CoreError, StreamId};
 use std::sync::Arc;
 
 /// An observer, bound to the process that made it.
@@ -45,26 +48,25 @@ impl NativeObserver {
         Ok(row)
     }
 
-    fn retry_letter(
-        ruby: &Ruby,
-        rb_self: &Self,
-        stream: String,
-        group: String,
-        id: String,
-    ) -> Result<bool, Error> {
-        let id = entry_id(ruby, &id)?;
-        rb_self.0.inquire(ruby, move |observer| observer.retry_letter(&stream, &group, id))
+    /// Moves a group of events to "beginning", "new", an id, or a time in ms since 1970. Returns the new position.
+    fn seek(ruby: &Ruby, rb_self: &Self, stream: String, group: String, to: Value) -> Result<String, Error> {
+        let to = position(ruby, to)?;
+        rb_self
+            .0
+            .inquire(ruby, move |observer| observer.seek(&stream, &group, to))
+            .map(|position| position.to_string())
     }
 
-    fn discard_letter(
+    /// Does something about a request of a queue.
+    fn act_on_queue(
         ruby: &Ruby,
         rb_self: &Self,
-        stream: String,
-        group: String,
-        id: String,
+        queue: String,
+        text: RString,
+        act: fn(&Observer, &str, &[u8]) -> Result<bool, CoreError>,
     ) -> Result<bool, Error> {
-        let id = entry_id(ruby, &id)?;
-        rb_self.0.inquire(ruby, move |observer| observer.discard_letter(&stream, &group, id))
+        let text = read_bytes(text, <[u8]>::to_vec);
+        rb_self.0.inquire(ruby, move |observer| act(observer, &queue, &text))
     }
 
     fn tell(
@@ -81,6 +83,19 @@ impl NativeObserver {
     }
 }
 
+/// Something that is done about a dead letter of a group.
+type OnLetter = fn(&Observer, &str, &str, StreamId) -> Result<bool, CoreError>;
+
+/// Makes a method that does something about a dead letter of a group.
+fn on_letter(
+    act: OnLetter,
+) -> impl Fn(&Ruby, &NativeObserver, String, String, String) -> Result<bool, Error> {
+    move |ruby: &Ruby, it: &NativeObserver, stream: String, group: String, id: String| {
+        let id = entry_id(ruby, &id)?;
+        it.0.inquire(ruby, move |observer| act(observer, &stream, &group, id))
+    }
+}
+
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Observer": NativeObserver {
@@ -93,8 +108,20 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         read "close" => |observer| observer.close();
         "read", 1 => method1(NativeObserver::read);
         "clock_of", 1 => method1(NativeObserver::clock_of);
-        "retry_letter", 3 => method3(NativeObserver::retry_letter);
-        "discard_letter", 3 => method3(NativeObserver::discard_letter);
+        "retry_letter", 3 => method3(on_letter(Observer::retry_letter));
+        "discard_letter", 3 => method3(on_letter(Observer::discard_letter));
+        "retry_event", 3 => method3(on_letter(Observer::retry_event));
+        "discard_event", 3 => method3(on_letter(Observer::discard_event));
+        "seek", 3 => method3(NativeObserver::seek);
+        "retry_request", 2 => method2(|ruby: &Ruby, it: &NativeObserver, queue: String, text: RString| {
+            NativeObserver::act_on_queue(ruby, it, queue, text, Observer::retry_request)
+        });
+        "discard_request", 2 => method2(|ruby: &Ruby, it: &NativeObserver, queue: String, text: RString| {
+            NativeObserver::act_on_queue(ruby, it, queue, text, Observer::discard_request)
+        });
+        "delete", 1 => method1(|ruby: &Ruby, it: &NativeObserver, keys: Vec<String>| {
+            it.0.inquire(ruby, move |observer| observer.delete(&keys))
+        });
         "tell", 4 => method4(NativeObserver::tell);
         "nodes", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::nodes));
         "now_ms", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::now));

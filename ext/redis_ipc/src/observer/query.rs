@@ -15,6 +15,8 @@ pub struct Asked {
     pub is_whole: bool,
     /// Only entries with this text in a field are wanted.
     pub matching: Option<String>,
+    /// That field may be the content, too.
+    pub in_content: bool,
 }
 
 /// The name and the arguments of a query.
@@ -105,6 +107,7 @@ impl Words<'_> {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 Query::is_allowed(&self.text(1)?, &self.text(2)?, &words)
             }
+            "expiry" => Query::expiry(&self.text(1)?),
             "keys" => Query::keys(&self.text(1)?, &self.text(2)?, &self.text(3)?),
             _ => {
                 let message = format!("there is no query {name:?}");
@@ -122,6 +125,9 @@ impl Words<'_> {
 pub fn read(ruby: &Ruby, query: Value) -> Result<Asked, Error> {
     let words = Words { ruby, words: RArray::try_convert(query)? };
     let name = words.words.entry::<Symbol>(0)?.name()?.into_owned();
-    let matching = if name == "dead_letters" { words.words.entry(5)? } else { None };
-    Ok(Asked { query: words.query(&name)?, is_whole: name == "dead_letter", matching })
+    let (matching, in_content) = match &*name {
+        "dead_letters" => (words.words.entry(5)?, words.words.entry(6)?),
+        _ => (None, false),
+    };
+    Ok(Asked { query: words.query(&name)?, is_whole: name == "dead_letter", matching, in_content })
 }

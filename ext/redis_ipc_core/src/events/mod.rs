@@ -16,6 +16,7 @@ mod consumer_group;
 mod forward;
 mod lanes;
 mod live;
+mod operating;
 mod publisher;
 mod sending;
 mod start;
@@ -26,6 +27,7 @@ pub(crate) mod observing {
     pub use super::common::events_key::of as key;
     pub use super::common::stream_facts::{command as facts, first_after};
     pub use super::consumer_group::lag::{command as lag, progress};
+    pub use super::operating::OperatedGroup;
 }
 
 pub use crate::foundation::postgres::pgoutput::tuple::{Tuple as Row, Value as RowValue};

@@ -14,6 +14,7 @@ mod in_flight;
 mod instance;
 mod missing_rights;
 mod names;
+mod operating;
 mod options;
 mod outgoing_answer;
 mod outgoing_request;
@@ -27,6 +28,7 @@ mod watch;
 /// The exports for [`crate::observer`].
 pub(crate) mod observing {
     pub use super::names::Names;
+    pub use super::operating::{discard, retry};
 }
 
 pub use client::Client;

@@ -174,7 +174,7 @@ impl Observer {
     }
 
     /// Learns with the first connection whether the server is a node of a cluster.
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         if self.is_checked.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -311,6 +311,11 @@ impl Query {
         Self::at_node(node, &["SCAN", cursor, "MATCH", &pattern, "COUNT", "1000"])
     }
 
+    /// In how many ms a key expires; -1 if never.
+    pub fn expiry(key: &str) -> Self {
+        Self::plain(key, &["PTTL", key])
+    }
+
     fn at_node(node: &str, words: &[&str]) -> Self {
         let form = Form::Reply(Shape::Plain);
         Self { place: Place::Node(node.to_owned()), command: command(words), form }

@@ -1,5 +1,6 @@
 //! An event that was given up on, as read from its dead letter.
 
+use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::{Extent, Fields};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::group_consumer::dead_letters::ADDED;
@@ -45,6 +46,23 @@ impl DeadEvent {
     /// Whether the letter holds all of its event.
     pub fn is_whole(&self) -> bool {
         !self.reason.ends_with(NOT_WHOLE) && self.reason != UNREADABLE
+    }
+
+    /// Refuses the dead letter `id` that does not hold all of its event.
+    ///
+    /// # Errors
+    ///
+    /// It holds only a part (an [`ErrorKind::Malformed`] error).
+    pub fn must_be_whole(&self, id: StreamId) -> Result<(), Error> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        let message = format!(
+            "the dead letter has only a part of the event {}, which cannot be had from the stream: it can only be \
+             discarded",
+            self.entry_id
+        );
+        Err(Error::new(ErrorKind::Malformed, message).entry(id))
     }
 
     /// Separates the fields that were added to a dead letter from those of its event. Returns `None` if `letter` is not

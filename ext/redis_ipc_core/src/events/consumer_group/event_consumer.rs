@@ -1,13 +1,13 @@
 //! One process's part in a consumer group. It starts its parts, hands out events, and stops the parts in order.
 
-use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::error::{Error, Fate, Place};
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::one_order;
 use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::common::pause::Pause;
-use crate::events::common::recent_ids::{self, RecentIds};
+use crate::events::common::recent_ids::RecentIds;
 use crate::events::common::retries::Retries;
 use crate::events::common::stream_facts;
 use crate::events::common::streams::Streams;
@@ -17,6 +17,7 @@ use crate::events::consumer_group::finished::Finished;
 use crate::events::consumer_group::group::Group;
 use crate::events::consumer_group::lag;
 use crate::events::consumer_group::loss_watch::LossWatch;
+use crate::events::consumer_group::operating;
 use crate::events::consumer_group::timer::Timer;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
@@ -226,35 +227,6 @@ impl EventConsumer {
         self.admission.group.leave()
     }
 
-    /// Of concurrent retries of one letter, exactly one succeeds; the others return false.
-    fn deliver_again(&self, id: StreamId) -> Result<bool, Error> {
-        let (letters, consumer) = (&self.admission.dead_letters, &self.consumer);
-        let letter = letters.find(id, consumer.room)?;
-        let Some(event) = letter.and_then(DeadEvent::read) else { return Ok(false) };
-        let entry = StreamId::parse(event.entry_id.as_bytes());
-        if let Some(entry) = entry
-            && consumer.make_pending(entry)?
-        {
-            return letters.discard(id);
-        }
-        if !event.is_whole() {
-            let message = format!(
-                "the event {} is no longer in the stream, and the dead letter has only a part of it: it can only be \
-                 discarded",
-                event.entry_id
-            );
-            return Err(Error::new(ErrorKind::Malformed, message).entry(id));
-        }
-        let mut add = redis::cmd("XADD");
-        add.arg(&consumer.stream).arg("*");
-        let new_id = recent_ids::id_of_copy(&event.fields, id);
-        for (name, value) in event.fields.iter() {
-            let new_id = new_id.as_deref().filter(|_| name == recent_ids::ID.as_bytes());
-            add.arg(name).arg(new_id.unwrap_or(value));
-        }
-        letters.move_to(&consumer.stream, id, &add, &[])
-    }
-
     fn ask(&self, command: &redis::Cmd) -> Result<Value, Error> {
         let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
         connections.run(stream, command).map_err(|error| endpoint.locate(error))
@@ -401,9 +373,8 @@ impl Consumer for EventConsumer {
     }
 
     fn seek(&self, to: From) -> Result<StreamId, Error> {
-        let GroupConsumer { stream, group, .. } = &*self.consumer;
-        self.ask(redis::cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(to.argument()))?;
-        let reached = self.progress()?.delivered;
+        let endpoint = &self.consumer.endpoint;
+        let reached = operating::seek(&self.consumer, to).map_err(|error| endpoint.locate(error))?;
         self.admission.group.move_to(reached);
         self.reader.renew();
         Ok(reached)
@@ -493,7 +464,8 @@ impl Consumer for EventConsumer {
     }
 
     fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
-        self.deliver_again(id).map_err(|error| self.consumer.endpoint.locate(error))
+        operating::deliver_again(&self.consumer, &self.admission.dead_letters, id)
+            .map_err(|error| self.consumer.endpoint.locate(error))
     }
 
     fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {

@@ -8,4 +8,5 @@ mod finished;
 mod group;
 pub mod lag;
 mod loss_watch;
+pub mod operating;
 mod timer;

@@ -210,14 +210,10 @@ impl LaneConsumer {
     /// letter.
     fn retry_letter(&self, id: StreamId) -> Result<bool, Error> {
         match self.dead_event(id)? {
-            Some((dead, ..)) if !dead.is_whole() => {
-                let message = format!(
-                    "the dead letter has only a part of the event {}: it can only be discarded",
-                    dead.entry_id
-                );
-                Err(Error::new(ErrorKind::Malformed, message).entry(id))
+            Some((dead, entry, lane)) => {
+                dead.must_be_whole(id)?;
+                self.decide(entry, id, lane, true)
             }
-            Some((_, entry, lane)) => self.decide(entry, id, lane, true),
             None => Ok(false),
         }
     }
@@ -263,7 +259,7 @@ type PlaceInStream = (Option<Facts>, Vec<Checkpoint>);
 ///
 /// That is its position in the stream in which it has come least far, of the streams that it has not read to their
 /// ends. Ids are times, so what came before that position is handled in the other streams, too.
-fn reached(places: &[PlaceInStream]) -> Progress {
+pub fn reached(places: &[PlaceInStream]) -> Progress {
     let last_of = |facts: &Option<Facts>| facts.map(|facts| facts.last).unwrap_or_default();
     let lowest = |lanes: &[Checkpoint]| lanes.iter().map(|lane| lane.position).min().unwrap_or_default();
     let last = places.iter().map(|(facts, _)| last_of(facts)).max().unwrap_or_default();
@@ -292,7 +288,7 @@ fn starts_at(from: From, facts: Vec<Option<Facts>>) -> Starts {
 }
 
 /// Returns where a new consumer begins in a stream.
-fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
+pub fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
     let facts = facts.unwrap_or(Facts::NONE);
     let (gone, added) = (facts.gone(), facts.added);
     match from {

@@ -12,6 +12,7 @@ mod keeper;
 mod keyer;
 pub mod lane_consumer;
 mod lane_queue;
+pub mod operating;
 mod ownership;
 mod progress;
 mod protocol;

@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # Finds keys of a stream that nobody owns. What the gem writes expires by itself, but for what groups are told to
+    # do. So these are reply streams and inboxes of nobody that never expire, empty inboxes of groups without instances, and
+    # what groups are told that no process has joined for a week.
+    # @api private
+    class Cleaning
+      KEY = /\A(?<what>inbox|replies|control):(?<group>[^:]*)(?::(?<instance>[^:]+))?\z/
+      private_constant :KEY
+
+      # One key, and whose it is.
+      Found = Struct.new(:key, :what, :group, :instance)
+      private_constant :Found
+
+      # @param link [Link]
+      # @param stream [String]
+      def initialize(link, stream)
+        @link = link
+        @stream = stream
+      end
+
+      # @param dry [Boolean] whether to leave them
+      # @return [Array<String>] the keys
+      # @raise [CallError] if Redis cannot be reached or refuses
+      def call(dry)
+        @reading = Rounds.run(@link, [StreamReading.new(@stream)]).first
+        keys = without_owner(found).map(&:key).sort.freeze
+        @link.call(:delete, keys) unless dry || keys.empty?
+        keys
+      end
+
+      private
+
+      def found
+        keys = @link.call(:nodes).flat_map { |node| keys_of(node) }.uniq
+        keys.filter_map do |key|
+          parts = KEY.match(key.delete_prefix("#{@stream}:"))
+          Found.new(key, parts[:what], *parts.values_at(:group, :instance).map { |part| decoded(part) }) if parts
+        end
+      end
+
+      def keys_of(node)
+        cursor = "0"
+        keys = []
+        loop do
+          cursor, page = answer([:keys, node, @stream, cursor])
+          keys.concat(page)
+          break keys if cursor == "0"
+        end
+      end
+
+      def decoded(part)
+        part&.gsub("%3A", ":")&.gsub("%25", "%")
+      end
+
+      def answer(query)
+        answer = @link.read([query]).first
+        answer.is_a?(Exception) ? raise(answer) : answer
+      end
+
+      def without_owner(found)
+        alive = @reading.instances.select(&:alive?)
+        @alive = alive.map(&:id)
+        @served = alive.map(&:group)
+        @known = @reading.groups.map(&:name)
+        found.reject { |one| owned?(one) }
+      end
+
+      def owned?(one)
+        case one.what
+        when "control" then one.instance || @known.include?(one.group)
+        when "replies" then @alive.include?(one.instance) || !forever?(one)
+        else @served.include?(one.group) || !(empty?(one) || forever?(one))
+        end
+      end
+
+      def forever?(one)
+        answer([:expiry, one.key]) == -1
+      end
+
+      def empty?(one)
+        answer([:inbox, @stream, one.group]).first.zero?
+      end
+    end
+    private_constant :Cleaning
+  end
+end
