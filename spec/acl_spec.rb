@@ -23,6 +23,7 @@ RSpec.describe RedisIPC::ACL do
     %w[security asker] => [:asker, { stream: "house", group: "parent", to: "child" }],
     %w[security answerer] => [:answerer, { stream: "house", group: "child" }],
     %w[security observer] => [:observer, { stream: "house" }],
+    %w[security operator] => [:operator, { stream: "house" }],
     %w[security publisher] => [:event_publisher, { stream: "orders" }],
     %w[security consumer] => [:event_consumer, { stream: "orders", group: "billing" }],
     %w[security forwarder] => [:event_forwarder, { stream: "orders", slot: "ipc" }],
@@ -191,7 +192,8 @@ RSpec.describe RedisIPC::ACL do
     end
     expect { described_class.rules(:asker, stream: "house", group: "", to: "b") }.to raise_error(ArgumentError, /blank/)
     expect { described_class.rules(:asker, stream: "house", group: "a") }.to raise_error(ArgumentError, /to/)
-    expect { described_class.rules(:observer, queue: "house") }.to raise_error(ArgumentError, /queue|stream/)
+    expect { described_class.rules(:observer, group: "house") }.to raise_error(ArgumentError, /group/)
+    expect { described_class.rules(:operator) }.to raise_error(ArgumentError, /stream:, queue: or events:/)
     expect do
       described_class.rules(:event_subscriber)
     end.to raise_error(ArgumentError, /channels:, patterns: or shard_channels:/)

@@ -59,7 +59,7 @@ RSpec.describe "the imports between folders" do
     "request_reply" => %w[codec core/request_reply],
     "json_rpc" => %w[codec core/json_rpc],
     "events" => %w[codec core/events],
-    "observer" => %w[request_reply core/observer]
+    "observer" => %w[request_reply events core/observer]
   )
 
   library = House::Library.new(File.join(root, "lib/redis_ipc"))

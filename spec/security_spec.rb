@@ -40,9 +40,9 @@ RSpec.describe "the ACL rules of docs/security.md" do
     client&.close
   end
 
-  it "are those of three members, of who asks sentinels, and of five for events" do
-    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer forwarder subscriber watcher
-                                tracker])
+  it "are those of two members, of who asks sentinels, looks on and acts, and of six for events" do
+    expect(rules.keys).to eq(%w[lookout asker answerer observer operator publisher consumer forwarder subscriber
+                                watcher tracker])
   end
 
   it "let publishers and consumers of events do no more than that" do
@@ -205,7 +205,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     }
   end
 
-  it "let an observer see instances and dead letters, and nothing else" do
+  it "let an observer see and change nothing, and an operator act on the stream and on nothing else" do
     member("answerer", "child", &echo)
     server.client.xadd("house:inbox:child", { "hello" => "world" })
     next_of(errors)
@@ -215,11 +215,19 @@ RSpec.describe "the ACL rules of docs/security.md" do
     expect(observer.xlen("house:dead:child")).to eq(1)
     observer.close
     [
-      %w[XRANGE house:inbox:child - +], %w[XADD house:inbox:child * a b], %w[XREAD STREAMS house:inbox:child 0],
+      %w[XADD house:inbox:child * a b], %w[XREADGROUP GROUP child x STREAMS house:inbox:child >],
+      %w[XREAD STREAMS house:inbox:child 0],
       %w[XREAD STREAMS house:replies:child:x 0], %w[XADD house:replies:child:x * a b], %w[DEL house:dead:child],
       %w[XDEL house:dead:child 1-1], %w[XADD house:dead:child * a b], %w[ZADD house:instances 1 x],
-      %w[ZREM house:instances x], %w[KEYS *], %w[MONITOR]
+      %w[ZREM house:instances x], %w[SET house:control:child x], %w[SET house:stats:child:i x], %w[KEYS *], %w[MONITOR],
+      ["EVAL", "return 1", 1, "house:inbox:child"], %w[CLIENT KILL ID 1], %w[CONFIG GET *], %w[ACL LIST],
+      ["EVAL_RO", "return redis.call('XREAD', 'STREAMS', KEYS[1], 0)", 1, "house:replies:child:x"]
     ].each { |command| forbidden("observer", *command) }
+    [
+      %w[XREADGROUP GROUP child x STREAMS house:inbox:child >], %w[XREAD STREAMS house:replies:child:x 0],
+      %w[XADD house:replies:child:x * a b], %w[XADD house:dead:child * a b], %w[SET house:stats:child:i x],
+      %w[UNLINK elsewhere], %w[SET elsewhere:control:child x], %w[CONFIG GET *], %w[FLUSHALL]
+    ].each { |command| forbidden("operator", *command) }
     expect { member("observer", "observer") }.to raise_error(RedisIPC::CommandError, /NOPERM/i)
   end
 end

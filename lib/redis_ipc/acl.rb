@@ -36,8 +36,8 @@ module RedisIPC
       # (`stream:`, `group:`) and `:event_forwarder` (`stream:`, `slot:` of PostgreSQL), these with `partitions:` if
       # there are any, `:event_subscriber` (`channels:`, `patterns:`, `shard_channels:`, of which one must be given),
       # `:key_subscriber` (`keys:` the patterns of keys, `values:` whether their values are read, `fields:` whether it
-      # is told of the fields of hashes), `:key_tracker` (none: Redis tells it of any key), `:sentinel` (none; the user on
-      # the sentinels).
+      # is told of the fields of hashes), `:key_tracker` (none: Redis tells it of any key), `:sentinel` (none; the user
+      # on the sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
       # @param sentinels [Boolean] for a server that sentinels watch

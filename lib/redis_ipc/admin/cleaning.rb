@@ -3,8 +3,8 @@
 module RedisIPC
   class Admin
     # Finds keys of a stream that nobody owns. What the gem writes expires by itself, but for what groups are told to
-    # do. So these are reply streams and inboxes of nobody that never expire, empty inboxes of groups without instances, and
-    # what groups are told that no process has joined for a week.
+    # do. So these are reply streams and inboxes of nobody that never expire, empty inboxes of groups without
+    # instances, and what groups are told that no process has joined for a week.
     # @api private
     class Cleaning
       KEY = /\A(?<what>inbox|replies|control):(?<group>[^:]*)(?::(?<instance>[^:]+))?\z/

@@ -32,17 +32,19 @@ module RedisIPC
         @group = groups[@reads_as]
       end
 
-      # @param source [String] the stream itself, or its first partition
+      # @param source [String, nil] the stream itself, or its first partition
       # @return [Array<Array>] the queries whose answers {learn} gets
       def queries(source)
+        return [[:control, @stream, name]] unless source
+
         after = @group&.fetch("last-delivered-id", nil) || "0-0"
-        [[:dead, @stream, name], [:control, @stream, name], [:event_lanes, @stream, name],
+        [[:control, @stream, name], [:dead, @stream, name], [:event_lanes, @stream, name],
          [:event_consumers, source, name], [:event_lag, source, @reads_as], [:event_after, source, after]]
       end
 
-      def learn((dead, control, lanes, consumers, lag, nearest))
-        @dead = dead
+      def learn((control, dead, lanes, consumers, lag, nearest))
         @control = control
+        @dead = dead
         @lanes = (lanes || []).each_slice(2).to_h
         @consumers = (consumers || []).map { |row| row.each_slice(2).to_h }
         @lag = lag

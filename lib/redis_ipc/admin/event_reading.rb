@@ -16,10 +16,8 @@ module RedisIPC
       # @param questions [Rounds::Questions]
       # @return [Array<EventGroup>]
       def call(questions)
-        own, parts, known = questions.try([[:event_groups, @stream], [:event_groups, "#{@stream}:0"],
-                                           [:known, @stream]])
-        @source = own ? @stream : "#{@stream}:0"
-        facts = facts(questions.now, own || parts || [], known ||= [])
+        known, *rows = questions.try([[:known, @stream], *groups])
+        facts = facts(questions.now, rows, known ||= [])
         learn(questions, facts, known.select { |_, id, _| id })
         look_into_partitions(questions, facts.select(&:partitions))
         facts.filter_map(&:event_group)
@@ -27,10 +25,21 @@ module RedisIPC
 
       private
 
-      def facts(now, rows, known)
-        groups = rows.to_h { |row| (group = row.each_slice(2).to_h) && [group["name"], group] }
+      # Sources that are no stream have no groups in Redis.
+      def groups
+        @stream == ELSEWHERE ? [] : [[:event_groups, @stream], [:event_groups, "#{@stream}:0"]]
+      end
+
+      def facts(now, (own, parts), known)
+        @source = own ? @stream : "#{@stream}:0" unless @stream == ELSEWHERE
+        groups = by_name(own || parts || [])
         names = groups.keys.map { |name| name.delete_suffix(EventFacts::MARKER) } + known.map(&:first)
         (names - [""]).uniq.sort.map { |name| EventFacts.new(@stream, name, now, groups) }
+      end
+
+      def by_name(rows)
+        groups = rows.map { |row| row.each_slice(2).to_h }
+        groups.to_h { |group| [group["name"], group] }
       end
 
       def learn(questions, facts, ids)

@@ -49,11 +49,6 @@ module RedisIPC
         to_h.to_json(*options)
       end
 
-      # @return [Boolean] whether the other one is of the same class, with equal fields
-      def ==(other)
-        other.class == self.class && other.to_h == to_h
-      end
-
       private
 
       def plain(value)

@@ -213,6 +213,7 @@ mod tests {
             pid: 42,
             seen: 0,
             serves: *serves,
+            lease: None,
         };
         rows.iter().map(row).collect()
     }

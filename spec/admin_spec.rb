@@ -1,0 +1,192 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::Admin do
+  include Records
+  include JSONRPCEnds
+
+  after do
+    @admins&.each(&:close)
+    redis.call("ACL", "DELUSER", "operations")
+  end
+
+  def admin(**options)
+    opened = described_class.new(**{ streams: ["house"], redis_options: redis_options }, **options)
+    (@admins ||= []) << opened
+    opened
+  end
+
+  # Returns an admin whose user has the rules of a role.
+  def admin_as(role, **names)
+    redis.call("ACL", "LOG", "RESET")
+    redis.call("ACL", "SETUSER", "operations", "reset", "on", ">secret", *RedisIPC::ACL.rules(role, **names))
+    admin(streams: names[:stream] || [], queues: names[:queue] || [], consumers: names[:events] || [],
+          redis_options: { **redis_options, username: "operations", password: "secret" })
+  end
+
+  def refused
+    redis.call("ACL", "LOG").map { |row| row.each_slice(2).to_h.values_at("username", "object") }
+  end
+
+  # Writes a dead letter of the group "child".
+  def bury(id, content:)
+    redis.xadd("house:dead:child", { dead_id: "5-0", dead_reason: "delivered too often", dead_deliveries: "6",
+                                     dead_at: "1700000000000", id: id, instance_id: "i", status: "pending",
+                                     content: content, source_group: "parent", destination_group: "child",
+                                     reply_to: "house:replies:parent:i", ttl: "5000" })
+  end
+
+  # Everything that Redis holds, but for what changes by itself.
+  def kept
+    redis.keys.sort.to_h { |key| [key, [redis.type(key), redis.pttl(key) == -1]] }
+  end
+
+  describe "of a stream" do
+    it "shows who is there, what waits, who has it, and what was given up on, and leaves nothing" do
+      started = Queue.new
+      gate = Queue.new
+      child = connect("child", consumer: { pool_size: 1 }, &held(started, gate))
+      parent = connect("parent")
+      parent.async_send_to_group(content: { secret: 1 }, to: "child", timeout: 20)
+      next_of(started)
+      bury("9b1d", content: '{"dish":"pasta"}')
+      before = kept
+      looking = admin_as(:observer, stream: "house")
+
+      groups = looking.groups("house")
+      expect(groups.map(&:name)).to eq(%w[child parent])
+      expect(groups.first).to have_attributes(instances: 1, serving: 1, waiting: 0, taken: 1, dead: 1, oldest: nil,
+                                              handlers: nil, busy: nil, paused?: false, known?: true)
+      expect(groups.last).to have_attributes(instances: 1, serving: 0, dead: 0)
+      expect(looking.instances("house").map(&:id)).to contain_exactly(child.instance_id, parent.instance_id)
+      expect(looking.instance("house", child.instance_id))
+        .to have_attributes(group: "child", pid: Process.pid, alive?: true, lease: 2.0, kind: :request_reply)
+      request, = looking.requests("house", "child")
+      expect(request).to have_attributes(state: :taken, from: "parent", holder: child.instance_id, delivery: 1,
+                                         age: be_between(0, 5), expires_in: be_between(10, 20))
+      expect(looking.trace("house", request.id))
+        .to have_attributes(found?: true, holder: have_attributes(id: child.instance_id))
+      letter, = looking.dead_letters("house", "child", match: "pasta")
+      expect(letter).to have_attributes(reason: "delivered too often", deliveries: 6, from: "parent",
+                                        request_id: "9b1d", died_at: Time.at(1_700_000_000), content: { dish: "pasta" })
+      expect(letter.to_h.keys).not_to include(:reader, :content)
+      expect(looking.dead_letters("house", "child", match: "pasta", match_content: false)).to be_empty
+      expect(looking.group("house", "chidl")).to have_attributes(known?: false, instances: 0)
+      expect(looking.redis).to match([have_attributes(role: "master", version: /\A\d/, user: "operations",
+                                                      connections: be_a(Hash), latency: be_positive)])
+      expect(looking.overview).to have_attributes(groups: have_attributes(size: 2), queues: [], findings: be_an(Array))
+
+      expect(refused.select { |user, _| user == "operations" } - [%w[operations config|get]]).to eq([])
+      expect { looking.discard_dead_letter("house", "child", letter.id) }
+        .to raise_error(RedisIPC::CommandError, /NoPerm.*\+xdel/i)
+      expect(kept).to eq(before)
+      gate << :open
+    end
+
+    it "tells what waits from what was given back, and what was withdrawn" do
+      inbox = "house:inbox:child"
+      redis.xgroup(:create, inbox, "child", "0", mkstream: true)
+      ids = Array.new(4) { |n| redis.xadd(inbox, { id: n.to_s, source_group: "parent", ttl: "5000", content: "1" }) }
+      redis.xreadgroup("child", "worker", inbox, ">", count: 3)
+      redis.call("XCLAIM", inbox, "child", "worker", "0", ids[1], "IDLE", "604800000", "RETRYCOUNT", "0", "JUSTID")
+      redis.xdel(inbox, ids[2])
+      found = admin.requests("house", "child")
+      expect(found.map { |one| [one.redis_id, one.state, one.holder] })
+        .to eq([[ids[0], :taken, "worker"], [ids[1], :waiting, nil], [ids[2], :withdrawn, "worker"],
+                [ids[3], :waiting, nil]])
+      expect(admin.requests("house", "child", limit: 2).map(&:redis_id)).to eq(ids.first(2))
+      expect(admin.requests("house", "child", limit: 2, after: ids[1]).map(&:redis_id)).to eq(ids.last(2))
+      expect(admin.requests("house", "nobody")).to eq([])
+      expect(admin.group("house", "child")).to have_attributes(waiting: 1, taken: 2, oldest: be_between(0, 5))
+    end
+
+    it "reads the records of instances, whatever they hold" do
+      show("house", "child", "a")
+      show("house", "child", "b")
+      write_record(
+        "house", "child", "a",
+        handlers: 3, busy: 2, paused: false, settings: { lease: 2_000 }, counters: { requests: 12, odd: "x" },
+        running: [{ id: "9b1d", from: "parent", event: "greet", delivery: 2, since: now_ms - 4_000,
+                    frame: "app/ipc/kitchen_ipc.rb:12:in `cook'" }],
+        outcomes: { child: { fulfilled: 9, rejected: 1 } },
+        incidents: [{ at: now_ms, kind: "take_over", text: "took 9b1d over" }],
+        series: { every: 10_000, asked: [5, 10], answered: [1, 2], failed: [0, 1], run_ms: [1, 1] },
+        histograms: { run: Records.histogram(*Array.new(99, 0.001), 1.0) }
+      )
+      write_record("house", "child", "b",
+                   handlers: 3, busy: 1, histograms: { run: Records.histogram(*Array.new(100, 0.002)) },
+                   series: { every: 10_000, asked: [5], answered: [1], failed: [0], run_ms: [0] })
+      write_record("house", "child", "dead", handlers: 9)
+      redis.zadd("house:stats", now_ms, "child:forgotten")
+      write_record("house", "child", "wild", handlers: "9", running: [1, { since: "x" }], histograms: { run: [] },
+                                             series: 7, outcomes: [], incidents: [{ kind: 1 }], counters: "no")
+      redis.set("house:stats:child:wild2", "no json")
+      redis.zadd("house:stats", now_ms, "child:wild2")
+
+      group = admin.group("house", "child")
+      expect(group).to have_attributes(instances: 2, handlers: 6, busy: 3, asked: 1.0, answered: 0.2, failed: 0.05)
+      expect(group.series).to have_attributes(asked: [5, 15], answered: [1, 3])
+      expect(group.run).to have_attributes(count: 200, sum: be_within(1e-9).of(1.299), max: 1.0)
+      expect(group.run.p(0.25)).to be_within(0.00005).of(0.001)
+      expect(group.run.p(0.95)).to be_within(0.0001).of(0.002)
+      expect(group.run.p(1)).to be_within(0.05).of(1.0)
+      instances = admin.instances("house", group: "child").to_h { |one| [one.id, one] }
+      expect(instances.keys).to match_array(%w[a b dead wild])
+      expect(instances["dead"]).to have_attributes(alive?: false, handlers: 9)
+      expect(instances["wild"]).to have_attributes(handlers: nil, running: [have_attributes(id: nil)], run: nil)
+      expect(instances["a"]).to have_attributes(
+        busy: 2, counters: { "requests" => 12 }, outcomes: { "child" => { "fulfilled" => 9, "rejected" => 1 } },
+        oldest: have_attributes(id: "9b1d", age: be_between(4, 10), frame: /kitchen_ipc/, delivery: 2),
+        incidents: [have_attributes(kind: :take_over)], paused?: false
+      )
+      expect(admin.trace("house", "9b1d"))
+        .to have_attributes(holder: have_attributes(id: "a"), incidents: have_attributes(size: 1))
+      expect(JSON.parse(group.to_json)).to include("run" => include("p99" => be_a(Float)), "paused" => false)
+    end
+
+    it "pauses, quiets and resumes, retries and discards, and asks" do
+      acting = admin_as(:operator, stream: "house")
+      expect(acting.pause("house", "child", by: "ann")).to be(true)
+      expect(acting.pause("house", "child", by: "bob")).to be(false)
+      expect(acting.quiet("house", "child", "a", by: "ann")).to be(true)
+      expect(JSON.parse(redis.get("house:control:child")))
+        .to match("v" => 1, "paused" => true, "quiet" => ["a"], "at" => be_within(60_000).of(now_ms), "by" => "ann")
+      expect(acting.group("house", "child")).to have_attributes(paused?: true, paused_by: "ann", quiet: ["a"])
+      expect([acting.resume("house", "child"), acting.resume("house", "child")]).to eq([true, false])
+      expect(acting.unquiet("house", "child", "a")).to be(true)
+      expect(redis.exists("house:control:child")).to eq(0)
+
+      expect(acting.request("house", "child", 1, timeout: 0.05))
+        .to have_attributes(outcome: :unclaimed, reason: /withdrawn/)
+      connect("child") { |entry| entry.content == 3 ? entry.reject("no") : entry.fulfill(entry.content) }
+      expect(acting.request("house", "child", { a: 1 }, event: "cook"))
+        .to have_attributes(outcome: :fulfilled, value: { event: "cook", params: { a: 1 } }, seconds: be_between(0, 5))
+      expect(acting.request("house", "child", 3)).to have_attributes(outcome: :rejected, reason: "no")
+
+      letters = Array.new(2) { bury("9b1d", content: "7") }
+      expect(acting.retry_dead_letter("house", "child", letters[0])).to be(true)
+      discarded = Array.new(2) { acting.discard_dead_letter("house", "child", letters[1]) }
+      expect(discarded).to eq([true, false])
+      expect(redis.xlen("house:dead:child")).to eq(0)
+      expect(refused.select { |user, _| user == "operations" }).to eq([])
+    end
+  end
+
+  it "finds keys of a stream that nobody owns, and deletes them only if told to" do
+    connect("child", &echo)
+    redis.xgroup(:create, "house:inbox:gone", "gone", "0", mkstream: true)
+    redis.xadd("house:inbox:later", { id: "1" })
+    redis.pexpire("house:inbox:later", 60_000)
+    redis.xadd("house:replies:gone:abc", { id: "1" })
+    redis.xadd("house:replies:peer:abc", { id: "1" })
+    redis.pexpire("house:replies:peer:abc", 30_000)
+    redis.set("house:control:gone", "{}")
+    redis.set("household:control:gone", "{}")
+    abandoned = %w[house:control:gone house:inbox:gone house:replies:gone:abc]
+    acting = admin_as(:operator, stream: "house")
+    expect(acting.clean("house")).to eq(abandoned)
+    expect(redis.exists(*abandoned)).to eq(3)
+    expect(acting.clean("house", dry: false)).to eq(abandoned)
+    expect(acting.clean("house")).to eq([])
+    expect(redis.exists("house:inbox:child", "house:inbox:later", "house:replies:peer:abc")).to eq(3)
+  end
+end
