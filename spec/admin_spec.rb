@@ -171,6 +171,92 @@ RSpec.describe RedisIPC::Admin do
     end
   end
 
+  it "shows a queue of JSON-RPC, and puts dead requests back or discards them" do
+    redis.lpush("jobs", JSON.generate(jsonrpc: "2.0", method: "slow", id: 1, deadline: now_ms + 60_000))
+    texts = %w[add sub].map { |name| JSON.generate(jsonrpc: "2.0", method: name, params: [1, 2], id: name) }
+    texts.each { |text| redis.lpush("jobs:dead", text) }
+    redis.lpush("jobs:dead", "jobs:reply:0123456789abcdef![7]")
+    acting = admin_as(:operator, queue: "jobs")
+    expect(acting.queue("jobs")).to have_attributes(waiting: 1, servers: [], dead: 3, processing: 0, paused?: false,
+                                                    expires_in: be_between(50, 60))
+    letters = acting.queue_dead("jobs")
+    expect(letters.map(&:event)).to eq([nil, "sub", "add"])
+    expect(acting.queue_dead("jobs", limit: 1, after: letters[0].id).map(&:event)).to eq(["sub"])
+    expect(acting.queue_dead("jobs", match: '"add"').map(&:content)).to match([include(params: [1, 2])])
+    expect(letters[0].content).to eq([7])
+    expect(acting.queue_dead_letter("jobs", letters[1].id)).to have_attributes(request_id: "sub")
+    expect(acting.queue_retry_dead_letter("jobs", letters[2].id)).to be(true)
+    expect(acting.queue_discard_dead_letter("jobs", letters[1].id)).to be(true)
+    expect(acting.queue_discard_dead_letter("jobs", letters[1].id)).to be(false)
+    expect(redis.lrange("jobs", -1, -1)).to eq([texts.first])
+    rpc_server("jobs") { |server| %w[add slow].each { |name| server.on(name) { |*given| given } } }
+    write_record("jobs", "", redis.zrange("jobs:servers", 0, 0).first, kind: "json_rpc", handlers: 5, busy: 1)
+    expect(acting.queues).to match([have_attributes(handlers: 5, busy: 1, servers: [have_attributes(alive?: true)])])
+    expect(acting.call("jobs", "add", [3])).to have_attributes(outcome: :fulfilled, value: [3])
+    expect(acting.call("jobs", "no_such")).to have_attributes(outcome: :rejected, reason: /-32601/)
+    expect(refused.select { |user, _| user == "operations" }).to eq([])
+  end
+
+  # Consumes "orders" as a user of its own, and fails all events until the gate is open.
+  def failing_consumer(gate, got, **words)
+    consume(attempts: 1, lease: 0.3, **words) do |event|
+      raise IOError, "closed" unless gate.key?(:open)
+
+      got << event.data
+    end
+  end
+
+  { nil => "without an order", :key => "in order", [:key, { partitions: 2 }] => "in partitions" }.each do |order, name|
+    it "shows and moves a group of events #{name}, and has its dead letters handled again or discarded" do
+      gate = {}
+      got = Queue.new
+      parts = order.is_a?(Array) ? order.last : {}
+      acting = admin_as(:operator, events: "orders")
+      failing_consumer(gate, got, **(order ? { order: order } : {}))
+      3.times { |number| publish(number, key: number, **parts) }
+      letters = eventually { (found = acting.event_dead_letters("orders", "billing")).size == 3 && found }
+      expect(letters.map { |letter| [letter.content, letter.key, letter.reason] })
+        .to match_array((0..2).map { |number| [number, number.to_s, "IOError: closed"] })
+      group = eventually { acting.event_groups.find { |one| one.lag&.zero? } }
+      expect(group).to have_attributes(stream: "orders", name: "billing", dead: 3, source: "stream",
+                                       instances: [have_attributes(alive?: true)], ordered?: !order.nil?,
+                                       partitions: parts[:partitions])
+      expect(group.lanes_owned).to eq(group.lanes)
+      gate[:open] = true
+      by_content = letters.to_h { |letter| [letter.content, letter.id] }
+      expect(acting.event_retry_dead_letter("orders", "billing", by_content[1])).to be(true)
+      expect(next_of(got)).to eq(1)
+      expect(acting.event_discard_dead_letter("orders", "billing", by_content[0])).to be(true)
+      expect(acting.event_discard_dead_letter("orders", "billing", by_content[0])).to be(false)
+      eventually { acting.event_dead_letters("orders", "billing").map(&:content) == [2] }
+      expect(acting.event_dead_letter("orders", "billing", by_content[2]).content).to eq(2)
+      expect(acting.seek("orders", "billing", :beginning)).to match(/\A\d+-\d+\z/)
+      # A blocked reader is not woken by a move. The event that was just handled may not be acknowledged yet.
+      publish(3, **parts)
+      seen = []
+      seen << next_of(got) until ([0, 2, 3] - seen).empty?
+      expect { acting.seek("orders", "billing", "soon") }.to raise_error(ArgumentError, /a position is/)
+      expect(refused.select { |user, _| user == "operations" }).to eq([])
+    end
+  end
+
+  it "sends Redis few commands for a page view of 100 instances and 50 groups" do
+    50.times do |number|
+      2.times do |index|
+        show("house", "group#{number}", "#{number}-#{index}")
+        write_record("house", "group#{number}", "#{number}-#{index}", handlers: 3, busy: 1)
+      end
+      redis.xadd("house:inbox:group#{number}", { id: "1" })
+    end
+    looking = admin
+    looking.overview
+    before = redis.info["total_commands_processed"].to_i
+    found = looking.overview
+    expect(redis.info["total_commands_processed"].to_i - before).to be <= 300
+    expect(found).to have_attributes(groups: have_attributes(size: 50), instances: have_attributes(size: 100))
+    expect(found.groups).to all(have_attributes(instances: 2, handlers: 6, busy: 2, waiting: 1))
+  end
+
   it "finds keys of a stream that nobody owns, and deletes them only if told to" do
     connect("child", &echo)
     redis.xgroup(:create, "house:inbox:gone", "gone", "0", mkstream: true)

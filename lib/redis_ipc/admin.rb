@@ -35,10 +35,16 @@ require_relative "admin/event_reading"
 require_relative "admin/node_reading"
 require_relative "admin/test_request"
 require_relative "admin/tracing"
+require_relative "admin/keys"
 require_relative "admin/cleaning"
+require_relative "admin/rights_reading"
 require_relative "admin/findings"
 require_relative "admin/node_findings"
 require_relative "admin/group_findings"
+require_relative "admin/queue_findings"
+require_relative "admin/event_findings"
+require_relative "admin/member_findings"
+require_relative "admin/inspection"
 require_relative "admin/overview_reading"
 
 module RedisIPC
@@ -71,13 +77,16 @@ module RedisIPC
     # @param consumers [Array<String>, String] streams whose events are handled. Consumers of channels, keys and of
     #   PostgreSQL's log are found by themselves
     # @param redis_options [Hash] as for {Stream#connect}
+    # @param postgres [Array<String, Hash, Symbol>] databases of PostgreSQL whose slots {#findings} looks at, each as
+    #   for {Events::Consumer.wal}
     # @param name [String] how it names its connections, and the group that a test request comes from
     # @raise [ConfigurationError]
     # @raise [ArgumentError] if a name is blank
-    def initialize(streams: [], queues: [], consumers: [], redis_options: {}, name: "admin")
+    def initialize(streams: [], queues: [], consumers: [], redis_options: {}, postgres: [], name: "admin") # rubocop:disable Metrics/ParameterLists
       @streams = names("a stream's name", streams)
       @queue_names = names("a queue's name", queues)
       @consumers = names("a stream's name", consumers)
+      @postgres = postgres.is_a?(Array) ? postgres : [postgres]
       @name = Names.check("the name", name)
       @link = Link.new(redis_options)
     end
@@ -276,12 +285,15 @@ module RedisIPC
       reading(NodeReading.new(@link))
     end
 
+    # Looks for more than {#overview} does: also for rights that users of Redis lack (if its own user may `ACL DRYRUN`),
+    # keys that nobody owns, and slots of PostgreSQL that keep its log.
     # @return [Array<Finding>] what is wrong, the worst first
     def findings
-      overview.findings
+      overview = self.overview
+      Findings.sorted([*overview.findings, *Inspection.new(@link, streams, @postgres, overview).all])
     end
 
-    # @return [Overview] everything at a glance
+    # @return [Overview] everything at a glance, with what is wrong
     def overview
       OverviewReading.new(@link, streams: streams, queues: queue_names, events: event_streams).call
     end

@@ -28,9 +28,9 @@ module Records
   end
 
   # Shows that an instance is alive, with the lease if it serves.
-  def show(stream, group, instance, lease: 2_000, ago: 0)
-    member = "#{group}:#{instance}:web-7:15752"
+  def show(stream, group, instance, lease: 2_000, host: "web-7")
+    member = "#{group}:#{instance}:#{host}:15752"
     rows = lease ? [member, "#{member}:#{lease}"] : [member]
-    redis.zadd("#{stream}:instances", rows.map { |row| [now_ms - ago, row] })
+    redis.zadd("#{stream}:instances", rows.map { |row| [now_ms, row] })
   end
 end

@@ -33,6 +33,12 @@ class RedisSentinel
     false
   end
 
+  # Has it watch another master under the same name.
+  def watch(master)
+    call("SENTINEL", "REMOVE", NAME)
+    call("SENTINEL", "MONITOR", NAME, "127.0.0.1", master.port, 1)
+  end
+
   # Whether it answers, and knows a replica.
   def ready?
     call("SENTINEL", "REPLICAS", NAME).any?

@@ -47,7 +47,7 @@ module RedisIPC
         # Who has records, the records, and what groups are told to do.
         def seen(names)
           [*names.each_value.reduce(:+), ELSEWHERE].uniq.flat_map do |name|
-            ["(%R~#{name}:stats +zrange)", "(%R~#{name}:stats:* %R~#{name}:control:* +get)"]
+            ["(%R~#{name}:stats +zrange)", "(%R~#{name}:stats:* %R~#{name}:control:* +get +mget)"]
           end
         end
 
@@ -77,7 +77,7 @@ module RedisIPC
         end
 
         def acting_on_queue(name)
-          ["(%W~#{name} +lpush +rpush +lrem)", "(%W~#{name}:dead +lrem)", "(%R~#{name}:deliveries +hexists)",
+          ["(~#{name} ~#{name}:dead +lpush +rpush +lrem +eval)", "(%R~#{name}:deliveries +hexists)",
            "(~#{name}:reply:* +blmove +lrange +ltrim +del)"]
         end
 

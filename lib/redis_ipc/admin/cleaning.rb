@@ -8,7 +8,9 @@ module RedisIPC
     # @api private
     class Cleaning
       KEY = /\A(?<what>inbox|replies|control):(?<group>[^:]*)(?::(?<instance>[^:]+))?\z/
-      private_constant :KEY
+      # How many pages of keys of a node are read where the look must not take long.
+      BRIEF = 50
+      private_constant :KEY, :BRIEF
 
       # One key, and whose it is.
       Found = Struct.new(:key, :what, :group, :instance)
@@ -25,34 +27,45 @@ module RedisIPC
       # @return [Array<String>] the keys
       # @raise [CallError] if Redis cannot be reached or refuses
       def call(dry)
-        @reading = Rounds.run(@link, [StreamReading.new(@stream)]).first
-        keys = without_owner(found).map(&:key).sort.freeze
+        keys = found(Float::INFINITY)
         @link.call(:delete, keys) unless dry || keys.empty?
         keys
       end
 
+      # @return [Array<String>] those of the keys that a short look finds
+      # @raise (see #call)
+      def brief
+        found(BRIEF)
+      end
+
       private
 
-      def found
-        keys = @link.call(:nodes).flat_map { |node| keys_of(node) }.uniq
-        keys.filter_map do |key|
-          parts = KEY.match(key.delete_prefix("#{@stream}:"))
-          Found.new(key, parts[:what], *parts.values_at(:group, :instance).map { |part| decoded(part) }) if parts
-        end
+      def found(most)
+        @reading = Rounds.run(@link, [StreamReading.new(@stream)]).first
+        without_owner(rows(most)).map(&:key).sort.freeze
       end
 
-      def keys_of(node)
+      def rows(most)
+        keys = @link.call(:nodes).flat_map { |node| keys_of(node, most) }.uniq
+        keys.filter_map { |key| row(key) }
+      end
+
+      def row(key)
+        parts = KEY.match(key.delete_prefix("#{@stream}:"))
+        return unless parts
+
+        group, instance = parts.values_at(:group, :instance).map { |part| part && Keys.decode(part) }
+        Found.new(key, parts[:what], group, instance)
+      end
+
+      def keys_of(node, most)
         cursor = "0"
         keys = []
-        loop do
+        (1..).each do |number|
           cursor, page = answer([:keys, node, @stream, cursor])
           keys.concat(page)
-          break keys if cursor == "0"
+          break keys if cursor == "0" || number >= most
         end
-      end
-
-      def decoded(part)
-        part&.gsub("%3A", ":")&.gsub("%25", "%")
       end
 
       def answer(query)

@@ -1,15 +1,25 @@
 # frozen_string_literal: true
 
+require "did_you_mean"
+
 module RedisIPC
   class Admin
-    # Decides what is wrong, and what to do about it.
+    # Decides what is wrong, and what to do about it. Each subclass knows one kind of things.
     # @api private
     class Findings
-      # @param overview [Overview] without findings
-      # @return [Array<Finding>] the worst first
-      def self.of(overview)
-        [NodeFindings, GroupFindings].flat_map { |rules| rules.new(overview).all }
-                                     .sort_by.with_index { |finding, index| [finding.rank, index] }.freeze
+      class << self
+        # @param overview [Overview] without findings
+        # @return [Array<Finding>] the worst first
+        def of(overview)
+          kinds = [NodeFindings, GroupFindings, QueueFindings, EventFindings, MemberFindings]
+          sorted(kinds.flat_map { |kind| kind.new(overview).all })
+        end
+
+        # @param findings [Array<Finding>]
+        # @return [Array<Finding>] the worst first
+        def sorted(findings)
+          findings.sort_by.with_index { |finding, index| [finding.rank, index] }.freeze
+        end
       end
 
       # @param overview [Overview]
@@ -38,19 +48,43 @@ module RedisIPC
         add(:info, kind, subject, text, advice)
       end
 
+      # A part of the texts comes from other processes.
       def add(level, kind, subject, text, advice)
         @found << Finding.new(level: level, kind: kind, subject: LogText.line(subject), text: LogText.line(text),
-                              advice: advice)
+                              advice: LogText.line(advice))
       end
 
       def count(number, what)
         "#{number} #{what}#{"s" unless number == 1}"
       end
 
+      # Returns such as "1 request waits".
+      def wait(number, what)
+        "#{count(number, what)} #{number == 1 ? "waits" : "wait"}"
+      end
+
       def seconds(time)
         return format("%.0f ms", time * 1_000) if time < 1
+        return format("%.1f s", time) if time < 120
 
-        time < 120 ? format("%.1f s", time) : format("%d min", time / 60)
+        time < 7_200 ? format("%.0f min", time / 60) : format("%.1f h", time / 3_600)
+      end
+
+      def since(time)
+        seconds((@overview.at - time).clamp(0.0, nil))
+      end
+
+      # What a group is told, which all kinds have in common.
+      def paused(told, subject, resume)
+        if told.paused?
+          by = " by #{told.paused_by}" if told.paused_by
+          at = " #{since(told.paused_at)} ago" if told.paused_at
+          warning(:paused, subject, "it was paused#{by}#{at}: nothing new is taken", "to go on: #{resume}")
+        end
+        return if told.quiet.empty?
+
+        info(:quiet, subject, "#{count(told.quiet.size, "instance")} told to take nothing new",
+             "RedisIPC::Admin#unquiet takes that back")
       end
     end
     private_constant :Findings

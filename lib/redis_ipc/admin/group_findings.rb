@@ -5,40 +5,78 @@ module RedisIPC
     # What is wrong with groups of streams.
     # @api private
     class GroupFindings < Findings
-      # Requests that wait longer are told.
+      # Requests that wait for longer are told.
       OLD = 2.0
-      private_constant :OLD
+      # From this share of failures on it is told, if there are as many in ten minutes.
+      FAILING = 0.2
+      MANY = 10
+      private_constant :OLD, :FAILING, :MANY
 
       private
 
       def look
         @overview.groups.each do |group|
-          nobody(group)
-          paused(group)
+          waiting(group)
+          paused(group, group.path, "redis_ipc resume #{group.name} --stream #{group.stream}")
+          failing(group)
           dead(group)
+        end
+        never_served
+      end
+
+      def waiting(group)
+        return unless group.waiting.to_i.positive?
+
+        if group.serving.zero?
+          error(:nobody_serves, group.path, "#{wait(group.waiting, "request")}, and no instance is alive",
+                "start a process that serves #{group.name}")
+        elsif group.oldest.to_f > OLD && !group.paused?
+          text = "#{wait(group.waiting, "request")}, the oldest for #{seconds(group.oldest)}#{busy(group)}"
+          warning(:waiting, group.path, text,
+                  "start more instances, raise consumer: {pool_size:}, or find out what is slow")
         end
       end
 
-      def nobody(group)
-        return unless group.serving.zero? && group.waiting.to_i.positive?
-
-        error(:nobody_serves, group.path, "#{count(group.waiting, "request")} wait, and no instance is alive",
-              "start a process that serves the group #{group.name}")
+      def busy(group)
+        "; #{group.busy} of #{group.handlers} handlers are busy" if group.handlers && group.busy
       end
 
-      def paused(group)
-        return unless group.paused?
+      def failing(group)
+        answered = group.series&.answered.to_a.sum
+        failed = group.series&.failed.to_a.sum
+        return unless failed >= MANY && failed > answered * FAILING
 
-        by = " by #{group.paused_by}" if group.paused_by
-        since = " since #{group.paused_at.utc.iso8601}" if group.paused_at
-        warning(:paused, group.path, "it is paused#{by}#{since}", "redis_ipc resume #{group.name}")
+        warning(:failing, group.path, "#{failed} of #{answered} requests failed in ten minutes",
+                "look into the logs of its instances, or at redis_ipc tap #{group.name}")
       end
 
       def dead(group)
         return unless group.dead.to_i.positive?
 
         warning(:dead_letters, group.path, "it has #{count(group.dead, "dead letter")}",
-                "look with redis_ipc dead list #{group.name}, mend the cause, then retry or discard them")
+                "redis_ipc dead list #{group.name}; mend the cause, then retry or discard them")
+      end
+
+      # A name that is asked, and that no process has joined, is likely misspelt.
+      def never_served
+        groups = @overview.groups.group_by(&:stream)
+        @overview.instances.group_by(&:stream).each do |stream, instances|
+          known = groups.fetch(stream, []).map(&:name)
+          asked(instances).except(*known, "*").each { |name, askers| unknown(stream, name, askers, known) }
+        end
+      end
+
+      # Returns by each name that was asked the groups that did so.
+      def asked(instances)
+        rows = instances.flat_map { |one| (one.outcomes || {}).keys.map { |name| [name, one.group] } }
+        rows.uniq.group_by(&:first).transform_values { |same| same.map(&:last) }
+      end
+
+      def unknown(stream, name, askers, known)
+        meant = DidYouMean::SpellChecker.new(dictionary: known).correct(name).first
+        text = "#{askers.join(" and ")} asked #{name}, and no process has joined #{name} in the last week"
+        error(:never_served, "#{stream}/#{name}", text,
+              meant ? "did you mean #{meant}?" : "start a process that serves it, or mend the name where it is asked")
       end
     end
     private_constant :GroupFindings

@@ -5,7 +5,7 @@ module RedisIPC
     # What is wrong with the servers of Redis.
     # @api private
     class NodeFindings < Findings
-      # From this share of the memory limit on it is told.
+      # From this share of a limit on it is told.
       FULL = 0.9
       # A clock that is off by more seconds is told.
       CLOCK = 1.0
@@ -17,32 +17,37 @@ module RedisIPC
 
       def look
         @overview.nodes.each do |node|
-          version(node)
+          state(node)
           memory(node)
           connections(node)
           time(node)
         end
+        notifications
       end
 
-      def version(node)
-        return unless node.version && node.server == "redis" && node.version.to_i < 7
+      def state(node)
+        if node.server == "redis" && node.version && node.version.to_i < 7
+          error(:old_redis, node.address, "it is Redis #{node.version}", "Redis 7.0 or newer is needed")
+        end
+        return if node.latency && !node.loading
 
-        error(:old_redis, node.address, "it is Redis #{node.version}", "Redis 7.0 or newer is needed")
+        error(:redis_away, node.address, node.loading ? "it is loading its data" : "it does not answer",
+              node.loading ? "wait until it has" : "look whether it runs, and can be reached from here")
       end
 
       def memory(node)
-        share = node.memory_share
         evicts(node) unless [nil, "noeviction"].include?(node.policy)
+        share = node.memory_share
         return unless share && share >= FULL
 
         error(:memory, node.address, format("%.0f %% of maxmemory are used", share * 100),
-              "raise maxmemory, or find what fills it with MEMORY STATS: at the limit requests are refused (OOM)")
+              "raise maxmemory, or look with MEMORY STATS what fills it: at the limit Redis refuses requests (OOM)")
       end
 
       def evicts(node)
         error(:eviction, node.address,
-              "the policy #{node.policy} deletes keys at maxmemory, also inboxes and streams of events " \
-              "(#{node.evicted.to_i} keys so far)", "set maxmemory-policy noeviction")
+              "at maxmemory the policy #{node.policy} deletes keys, also inboxes and streams of events " \
+              "(#{count(node.evicted.to_i, "key")} so far)", "CONFIG SET maxmemory-policy noeviction")
       end
 
       def connections(node)
@@ -54,14 +59,26 @@ module RedisIPC
 
       def time(node)
         if node.latency.to_f > SLOW
-          warning(:slow_redis, node.address, "it took #{seconds(node.latency)} to answer TIME",
-                  "look with SLOWLOG GET and LATENCY DOCTOR, and at the network")
+          warning(:slow_redis, node.address, "it took #{seconds(node.latency)} to tell the time",
+                  "look at SLOWLOG GET and LATENCY DOCTOR, and at the network")
         end
         return unless node.clock_offset.to_f.abs > CLOCK
 
-        warning(:clock, node.address, "its clock is #{seconds(node.clock_offset.abs)} " \
-                                      "#{node.clock_offset.positive? ? "ahead of" : "behind"} this machine's",
-                "check NTP on both: deadlines go by Redis's clock, times in logs by each machine's")
+        side = node.clock_offset.positive? ? "ahead of" : "behind"
+        warning(:clock, node.address, "its clock is #{seconds(node.clock_offset.abs)} #{side} this machine's",
+                "look at NTP on both: deadlines go by Redis's clock, and times in logs by each machine's")
+      end
+
+      # Consumers of keys are told of nothing if Redis does not send it.
+      def notifications
+        return if @overview.event_groups.none? { |group| group.source == "keys" }
+
+        @overview.nodes.each do |node|
+          next unless node.notifications && !node.notifications.match?(/[KE]/)
+
+          error(:notifications, node.address, "consumers of keys wait for notifications, and Redis sends none",
+                "CONFIG SET notify-keyspace-events KA")
+        end
       end
     end
     private_constant :NodeFindings

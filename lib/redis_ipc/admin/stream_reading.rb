@@ -60,12 +60,17 @@ module RedisIPC
 
       # Asks for all records and all groups in one round trip.
       def ask_about(questions, rows, names)
-        records = rows.map { |row| [:record, @stream, row[:group], row[:instance_id]] }
-        groups = names.flat_map do |name|
-          [[:inbox, @stream, name], [:dead, @stream, name], [:control, @stream, name]]
-        end
-        answers = questions.try(records + groups)
-        [answers.shift(records.size), answers.each_slice(3).to_a]
+        wanted = rows.map { |row| row.values_at(:group, :instance_id) } + names.map { |name| [name, nil] }
+        return [[], []] if wanted.empty?
+
+        values, *facts = questions.try([[:records, @stream, wanted], *names.flat_map { |name| queries(name) }])
+        values ||= []
+        controls = Array.new(names.size) { |index| values[rows.size + index] }
+        [values.first(rows.size), facts.each_slice(2).zip(controls).map { |found, control| [*found, control] }]
+      end
+
+      def queries(name)
+        [[:inbox, @stream, name], [:dead, @stream, name]]
       end
 
       # A consumer of events may have a record under the same name.

@@ -126,6 +126,13 @@ module RedisIPC
           WalDoctor.new(setup).findings
         end
 
+        # @param given [String, Hash, Symbol] how to reach a database, as `wal` takes it
+        # @return [Array<WalSlots::Slot>] the replication slots of its server
+        # @raise (see #slots)
+        def slots_at(given)
+          WalSlots.at(given)
+        end
+
         # @param setups [Array<Setup>] those of consumers of logs
         # @return [Array<WalSlots::Slot>] the replication slots of their servers
         # @raise [ConnectionError]

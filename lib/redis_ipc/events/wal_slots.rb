@@ -34,11 +34,23 @@ module RedisIPC
           setups.group_by(&:redis).flat_map { |server, same| on(server, same) }.sort_by { |slot| -slot.retained.to_i }
         end
 
+        # @param given [String, Hash, Symbol] how to reach a database
+        # @return [Array<Slot>] the slots of its server, without those who read them
+        # @raise (see #of)
+        def at(given)
+          # The core asks for a slot, and does not look at it.
+          read({ wal: { slot: "any", connection: WalSettings.of("RedisIPC::Admin", given) } }, nil, {})
+        end
+
         private
 
         def on(server, setups)
           names = setups.group_by { |setup| setup.core.dig(:wal, :slot) }.transform_values { |same| same.map(&:name) }
-          Native::EventConsumer.ask(setups.first.core, [QUERY]).first.map do |*told, is_here|
+          read(setups.first.core, server, names)
+        end
+
+        def read(core, server, names)
+          Native::EventConsumer.ask(core, [QUERY]).first.map do |*told, is_here|
             slot = Slot.new(server, *told, is_here == "t" ? names.fetch(told.first, []) : [])
             slot.temporary = slot.temporary == "t"
             %i[pid lag retained].each { |name| slot[name] = slot[name]&.to_i }

@@ -2,8 +2,7 @@
 
 use crate::codec::decode::entry_id;
 use crate::ruby::errors;
-use magnus::prelude::*;
-use magnus::{Error, RArray, Ruby, Symbol, Value};
+use magnus::{Error, RArray, Ruby, Symbol, TryConvert, Value};
 use redis_ipc_core::observer::Query;
 use redis_ipc_core::{Error as CoreError, StreamId};
 
@@ -50,6 +49,13 @@ impl Words<'_> {
             "instances" => checked(Query::instances(&self.text(1)?))?,
             "known" => Query::known(&self.text(1)?),
             "record" => Query::record(&self.text(1)?, &self.text(2)?, &self.text(3)?),
+            "records" => {
+                let wanted: RArray = self.words.entry(2)?;
+                let wanted: Vec<(String, Option<String>)> =
+                    wanted.into_iter().map(TryConvert::try_convert).collect::<Result<_, _>>()?;
+                let none = || Error::new(self.ruby.exception_arg_error(), "no record is wanted");
+                Query::records(&self.text(1)?, &wanted).ok_or_else(none)?
+            }
             "control" => Query::control(&self.text(1)?, &self.text(2)?),
             "inbox" => checked(Query::inbox(&self.text(1)?, &self.text(2)?))?,
             "requests" => {

@@ -8,7 +8,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::resp::replies::unexpected;
 use crate::foundation::redis::server_check::check_server;
-use crate::observer::answer::Answer;
+use crate::observer::answer::{Answer, Reply, Shape};
 use crate::observer::options::ObserverOptions;
 use crate::observer::query::{Form, Place, Query};
 use redis::{RedisError, RedisResult};
@@ -90,6 +90,31 @@ impl Observer {
         if let Err(error) = self.check() {
             return queries.iter().map(|_| Err(error.clone())).collect();
         }
+        if self.endpoint.connector.is_cluster() {
+            self.read_apart(queries)
+        } else {
+            self.read_together(queries)
+        }
+    }
+
+    /// Asks for each value alone, because the keys may be on several nodes.
+    fn read_apart(&self, queries: &[Query]) -> Vec<Told> {
+        let parts: Vec<Option<Vec<Query>>> = queries.iter().map(Query::apart).collect();
+        let each = |(query, parts): (&Query, &Option<Vec<Query>>)| {
+            parts.clone().unwrap_or_else(|| vec![query.clone()])
+        };
+        let mut told =
+            self.read_together(&queries.iter().zip(&parts).flat_map(each).collect::<Vec<_>>()).into_iter();
+        parts
+            .into_iter()
+            .map(|parts| match parts {
+                None => told.next().unwrap_or_else(|| Err(self.explain(&unexpected()))),
+                Some(parts) => together(told.by_ref().take(parts.len())),
+            })
+            .collect()
+    }
+
+    fn read_together(&self, queries: &[Query]) -> Vec<Told> {
         let mut told: Vec<Option<Told>> = queries.iter().map(|_| None).collect();
         let mut parts: Vec<(Route, Vec<usize>)> = Vec::new();
         for (index, query) in queries.iter().enumerate() {
@@ -217,6 +242,25 @@ impl Observer {
     }
 }
 
+/// Makes one answer of the values of several keys. A value that was refused is missing.
+///
+/// # Errors
+///
+/// All were refused.
+fn together(told: impl Iterator<Item = Told>) -> Told {
+    let told: Vec<Told> = told.collect();
+    if let Some(Err(refusal)) = told.first()
+        && told.iter().all(Result::is_err)
+    {
+        return Err(refusal.clone());
+    }
+    let value = |one: Told| match one {
+        Ok(Answer::Reply(reply)) => reply,
+        _ => Reply::Nil,
+    };
+    Ok(Answer::Reply(Reply::List(told.into_iter().map(value).collect())))
+}
+
 /// Returns how much of an entry is kept when it is read.
 pub fn room() -> Room {
     Room::for_content(MOST_CONTENT).and_fields(EVENT_FIELDS + ADDED_FIELDS - MAX_FIELDS)
@@ -228,8 +272,12 @@ fn ask(connection: &mut Connection, queries: &[&Query]) -> RedisResult<Vec<Redis
     connection.write_all(&commands)?;
     let mut answers = Vec::with_capacity(queries.len());
     for query in queries {
+        let read = |shape: Shape, reply| shape.read(&reply);
         let answer = match query.form {
-            Form::Reply(shape) => connection.receive_reply(&query.command).map(|reply| shape.read(&reply)),
+            Form::Reply(shape) => connection.receive_reply(&query.command).map(|reply| read(shape, reply)),
+            Form::Values(_) => {
+                connection.receive_reply(&query.command).map(|reply| read(Shape::Plain, reply))
+            }
             Form::Entries => connection.receive_list(&query.command, room()).map(Answer::Entries),
         };
         if connection.is_broken() {

@@ -59,6 +59,8 @@ pub enum Form {
     Reply(Shape),
     /// A command that replies with entries.
     Entries,
+    /// The values of these keys, which may be on several nodes.
+    Values(Vec<String>),
 }
 
 /// One question to Redis. Each is one read command.
@@ -114,8 +116,27 @@ impl Query {
 
     /// The record of an instance. The group of a server of a queue is empty.
     pub fn record(stream: &str, group: &str, instance: &str) -> Self {
-        let key = format!("{stream}:stats:{}:{}", key_part::encode(group), key_part::encode(instance));
+        let key = record_key(stream, group, instance);
         Self::plain(&key, &["GET", &key])
+    }
+
+    /// Records of instances, and what groups are told to do (those without an instance). `None` if none is wanted.
+    pub fn records(stream: &str, wanted: &[(String, Option<String>)]) -> Option<Self> {
+        let key = |(group, instance): &(String, Option<String>)| match instance {
+            Some(instance) => record_key(stream, group, instance),
+            None => control_key(stream, group),
+        };
+        let keys: Vec<String> = wanted.iter().map(key).collect();
+        let first = keys.first()?.clone();
+        let mut command = redis::cmd("MGET");
+        command.arg(&keys);
+        Some(Self { form: Form::Values(keys), ..Self::of(&first, command) })
+    }
+
+    /// The queries that ask for each value alone, if this one asks for several.
+    pub(super) fn apart(&self) -> Option<Vec<Self>> {
+        let Form::Values(keys) = &self.form else { return None };
+        Some(keys.iter().map(|key| Self::plain(key, &["GET", key])).collect())
     }
 
     /// What the members of a group are told to do.
@@ -328,6 +349,10 @@ impl Query {
     fn pending(key: &str, group: &str, after: Option<StreamId>, count: usize) -> Self {
         Self::plain(key, &["XPENDING", key, group, &from(after), "+", &count.to_string()])
     }
+}
+
+fn record_key(stream: &str, group: &str, instance: &str) -> String {
+    format!("{stream}:stats:{}:{}", key_part::encode(group), key_part::encode(instance))
 }
 
 /// Returns the key that tells the members of a group what to do.

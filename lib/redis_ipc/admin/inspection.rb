@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # Looks for what an {Overview} does not show: rights that users lack, keys that nobody owns, and slots of PostgreSQL
+    # that keep its log. What may not be asked for is left out.
+    # @api private
+    class Inspection < Findings
+      # Bytes of log that a slot may keep.
+      MUCH = 1 << 30
+      # How many keys are named.
+      NAMED = 3
+      private_constant :MUCH, :NAMED
+
+      # @param link [Link]
+      # @param streams [Array<String>]
+      # @param postgres [Array<String, Hash, Symbol>] databases
+      # @param overview [Overview]
+      def initialize(link, streams, postgres, overview)
+        super(overview)
+        @link = link
+        @streams = streams
+        @postgres = postgres
+      end
+
+      private
+
+      def look
+        rights
+        @streams.each { |stream| keys(stream) }
+        @postgres.each { |given| slots(given) }
+      end
+
+      def rights
+        RightsReading.new(@link, @streams, @overview).call.each do |missing|
+          command = missing.command.downcase
+          error(:missing_right, missing.path, "the user #{missing.user} may not #{missing.command} #{missing.key}",
+                "ACL SETUSER #{missing.user} (~#{missing.key} +#{command}); RedisIPC::ACL.rules has all rules")
+        end
+      end
+
+      def keys(stream)
+        keys = Cleaning.new(@link, stream).brief
+        return if keys.empty?
+
+        named = keys.first(NAMED).join(", ")
+        info(:keys_without_owner, stream, "nobody owns #{count(keys.size, "key")}, such as #{named}",
+             "redis_ipc keys --clean --stream #{stream}")
+      rescue CommandError
+        # Only an operator may list keys.
+      end
+
+      def slots(given)
+        Events::Hosting.slots_at(given).each { |slot| slot(slot) }
+      rescue CallError => e
+        error(:postgres, "PostgreSQL", e.message, "look whether it runs, and can be reached from here")
+      end
+
+      def slot(slot)
+        reader = slot.pid ? "which is read slowly" : "which nobody reads"
+        if %w[lost unreserved].include?(slot.status)
+          error(:slot, slot.slot, "the slot of PostgreSQL is #{slot.status}: changes are missing, or will be",
+                "docs/postgres.md, \"A slot that is lost\", says what to do")
+        elsif slot.retained.to_i >= MUCH
+          add(slot.pid ? :warning : :error, :slot, slot.slot,
+              "PostgreSQL keeps #{(slot.retained / 1e9).round(1)} GB of log for this slot, #{reader}",
+              "start its consumer, or drop it if nobody needs it: SELECT pg_drop_replication_slot('#{slot.slot}')")
+        end
+      end
+    end
+    private_constant :Inspection
+  end
+end

@@ -1,0 +1,137 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Admin
+    # What is wrong with processes, of groups, queues and consumers of events alike.
+    # @api private
+    class MemberFindings < Findings
+      # A handler that runs for longer than so many leases is told, and at least for so many seconds.
+      LEASES = 3
+      LONG = 10.0
+      # One instance is slow if its 95th percentile is so many times that of the others together, and so many seconds.
+      TIMES = 3
+      SLOW = 0.01
+      # That needs so many instances, and so many values of each.
+      INSTANCES = 2
+      VALUES = 20
+      # Incidents of the last ten minutes are told.
+      RECENT = 600
+      # What incidents mean: the level, and what to do.
+      INCIDENTS = {
+        refused: [:error, "grant the right that it names, with RedisIPC::ACL.rules"],
+        answer_lost: [:warning, "the asker has waited in vain; look whether Redis was away or full"],
+        overrun: [:warning, "a handler ran on after the deadline of its request: raise the timeout, or make it faster"],
+        take_over: [:warning, "a process died, hung or was paused; look whether it was killed (memory, deploy)"],
+        reconnected: [:info, "Redis or the network was away"]
+      }.freeze
+      private_constant :LEASES, :LONG, :TIMES, :SLOW, :INSTANCES, :VALUES, :RECENT, :INCIDENTS
+
+      private
+
+      def look
+        members.each do |subject, instances|
+          alive = instances.select(&:alive?)
+          stuck(subject, alive)
+          disagreeing(subject, alive)
+          slow(subject, alive)
+          died(subject, instances - alive)
+          incidents(subject, instances)
+          versions(subject, alive)
+        end
+      end
+
+      def members
+        groups = @overview.instances.group_by { |one| "#{one.stream}/#{one.group}" }
+        queues = @overview.queues.to_h { |queue| [queue.name, queue.servers] }
+        events = @overview.event_groups.to_h { |group| [group.path, group.instances] }
+        groups.merge(queues, events) { |_, one, other| one + other }
+      end
+
+      def stuck(subject, alive)
+        instance = alive.select { |one| long?(one, one.oldest) }.max_by { |one| one.oldest.age }
+        return unless instance
+
+        handlers, busy = %i[handlers busy].map { |name| alive.sum { |one| one.public_send(name).to_i } }
+        oldest = instance.oldest
+        text = "#{busy} of #{count(handlers, "handler")} busy; on #{instance.name} one has been running for " \
+               "#{seconds(oldest.age)}#{what(oldest)}"
+        add(handlers.positive? && busy >= handlers ? :error : :warning, :stuck_handlers, subject, text,
+            "look at that line: what does it wait for? redis_ipc instances shows all that runs")
+      end
+
+      def long?(instance, running)
+        running&.age.to_f > [LONG, LEASES * instance.lease.to_f].max
+      end
+
+      def what(running)
+        event = ", #{running.event}" if running.event
+        frame = " at #{running.frame}" if running.frame
+        "#{event}#{frame}"
+      end
+
+      def disagreeing(subject, alive)
+        said = alive.select(&:settings)
+        said.flat_map { |one| one.settings.keys }.uniq.each do |setting|
+          values = said.group_by { |one| one.settings[setting] }
+          next if values.size < 2
+
+          text = values.map { |value, instances| "#{value.inspect} on #{instances.map(&:name).uniq.join(", ")}" }
+          error(:disagreeing_settings, subject, "#{setting} is #{text.join(", and ")}",
+                "give all instances of the group the same #{setting}")
+        end
+      end
+
+      def slow(subject, alive)
+        measured = alive.select { |one| one.run && one.run.count >= VALUES }
+        return if measured.size < INSTANCES
+
+        measured.each do |one|
+          own = one.run.p(0.95)
+          others = Histogram.merge((measured - [one]).map(&:run)).p(0.95)
+          slower(subject, one, own, others) if own > SLOW && own > others * TIMES
+        end
+      end
+
+      def slower(subject, instance, own, others)
+        warning(:slow_instance, subject,
+                "95 % of the handlers on #{instance.name} end within #{seconds(own)}, and on the others within " \
+                "#{seconds(others)}", "look at that machine: CPU, memory, its way to what the handlers use")
+      end
+
+      def died(subject, dead)
+        last = dead.select(&:written).max_by(&:written)
+        return unless last
+
+        others = ", and #{dead.size - 1} more in ten minutes" if dead.size > 1
+        warning(:died, subject, "#{last.name} ended #{since(last.written)} ago without leaving#{others}",
+                "look why: killed, out of memory, crashed, or cut off from Redis")
+      end
+
+      def incidents(subject, instances)
+        rows = instances.flat_map { |one| (one.incidents || []).map { |incident| [one, incident] } }
+        rows.select! { |_, incident| recent?(incident) }
+        rows.group_by { |_, incident| incident.kind }.slice(*INCIDENTS.keys).each do |kind, found|
+          level, advice = INCIDENTS.fetch(kind)
+          instance, last = found.max_by { |_, incident| incident.at }
+          add(level, kind, subject, "#{last.text} (#{instance.name}, #{since(last.at)} ago#{more(found)})", advice)
+        end
+      end
+
+      def recent?(incident)
+        incident.at && @overview.at - incident.at < RECENT
+      end
+
+      def more(found)
+        "; #{found.size} in ten minutes" if found.size > 1
+      end
+
+      def versions(subject, alive)
+        versions = alive.filter_map(&:gem).uniq.sort
+        return if versions.size < 2
+
+        info(:versions, subject, "its instances have versions #{versions.join(" and ")}", "finish the deploy")
+      end
+    end
+    private_constant :MemberFindings
+  end
+end

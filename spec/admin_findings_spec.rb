@@ -1,0 +1,119 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::Admin, "findings" do
+  include Records
+
+  after { @admin&.close }
+
+  def admin(**options)
+    @admin = described_class.new(**{ streams: ["house"], redis_options: redis_options }, **options)
+  end
+
+  # Returns the findings of these kinds.
+  def found(*kinds, **options)
+    admin(**options).findings.select { |finding| kinds.include?(finding.kind) }
+  end
+
+  def serving(group, id, host: "web-7", **more)
+    show("house", group, id, host: host)
+    write_record("house", group, id, handlers: 3, busy: 0, host: host, **more)
+  end
+
+  it "are none where all is well" do
+    serving("child", "a")
+    serving("child", "b")
+    expect(admin(queues: ["jobs"], consumers: ["orders"]).findings).to eq([])
+  end
+
+  it "name who is missing, misspelt or paused, the worst first" do
+    serving("child", "a")
+    show("house", "parent", "p", lease: nil)
+    write_record("house", "parent", "p", outcomes: { child: { fulfilled: 1 }, chidl: { unclaimed: 3 }, "*": {} })
+    redis.xadd("house:inbox:kitchen", { id: "1" })
+    redis.pexpire("house:inbox:kitchen", 60_000)
+    redis.zadd("house:stats", now_ms + 600_000, "kitchen")
+    redis.set("house:control:child", JSON.generate(v: 1, paused: true, quiet: ["a"], at: now_ms - 300_000, by: "ann"))
+    redis.lpush("jobs", "{}")
+    3.times { redis.xadd("house:dead:child", { id: "1" }) }
+    findings = admin(queues: ["jobs"]).findings
+    expect(findings.map { |one| [one.level, one.kind, one.subject] })
+      .to eq([[:error, :nobody_serves, "house/kitchen"], [:error, :never_served, "house/chidl"],
+              [:error, :nobody_serves, "jobs"], [:warning, :paused, "house/child"],
+              [:warning, :dead_letters, "house/child"], [:info, :quiet, "house/child"]])
+    by_kind = findings.group_by(&:kind)
+    expect(by_kind[:never_served].first).to have_attributes(text: /parent asked chidl/, advice: "did you mean child?")
+    expect(by_kind[:paused].first).to have_attributes(text: /paused by ann 5 min ago/, advice: /resume child/)
+    expect(by_kind[:dead_letters].first.text).to include("3 dead letters")
+    expect(by_kind[:nobody_serves].map(&:text)).to all(start_with("1 request waits, and no"))
+  end
+
+  it "name handlers that hang with their line, settings that disagree, and one slow process of several" do
+    values = Array.new(30, 0.005)
+    running = [{ id: "9b1d", from: "parent", event: "cook", since: now_ms - 60_000,
+                 frame: "app/ipc/kitchen_ipc.rb:12" }]
+    serving("child", "a", settings: { lease: 2_000 }, histograms: { run: Records.histogram(*values) })
+    serving("child", "b", settings: { lease: 2_000 }, histograms: { run: Records.histogram(*values) })
+    serving("child", "c", host: "web-9", settings: { lease: 500 }, busy: 1, running: running,
+                          histograms: { run: Records.histogram(*Array.new(30, 0.5)) }, gem: "0.0.9")
+    findings = found(:stuck_handlers, :disagreeing_settings, :slow_instance, :versions)
+    expect(findings.map { |one| [one.level, one.kind] })
+      .to eq([%i[error disagreeing_settings], %i[warning stuck_handlers], %i[warning slow_instance], %i[info versions]])
+    expect(findings.map(&:text))
+      .to match([/lease is 2000 on web-7 pid 15752, and 500 on web-9 pid 15752/,
+                 %r{1 of 9 handlers busy; on web-9 pid 15752 one has been running for 6\d\.\d s, cook at app/ipc/},
+                 /on web-9 pid 15752 end within \d+ ms, and on the others within 5 ms/,
+                 /0\.0\.9 and #{RedisIPC::VERSION}/])
+    %w[a b c].each { |id| write_record("house", "child", id, handlers: 3, busy: 3, running: running) }
+    expect(found(:stuck_handlers)).to match([have_attributes(level: :error, text: /9 of 9 handlers busy/)])
+  end
+
+  it "name what happened in the last ten minutes" do
+    incidents = [{ at: now_ms - 700_000, kind: "take_over", text: "long ago" },
+                 { at: now_ms - 60_000, kind: "refused", text: "XACK house:inbox:child refused for user answerer" },
+                 { at: now_ms - 30_000, kind: "refused", text: "XADD refused" },
+                 { at: now_ms, kind: "unheard_of", text: "?" }]
+    serving("child", "a", incidents: incidents, series: { every: 10_000, asked: [], answered: [20, 20], failed: [5, 9],
+                                                          run_ms: [] })
+    write_record("house", "child", "dead", written: now_ms - 120_000)
+    findings = admin.findings
+    expect(findings.map(&:kind)).to eq(%i[refused failing died])
+    expect(findings.map(&:text)).to match([/XADD refused \(web-7 pid 15752, 3\d\.\d s ago; 2 in ten minutes\)/,
+                                           /14 of 40 requests failed/, /web-7 pid 15752 ended 2 min ago/])
+  end
+
+  it "name consumers of events that lag, are missing, have lost events or lanes" do
+    redis.xgroup(:create, "orders", "billing", "0", mkstream: true)
+    redis.xadd("orders", { data: "1" }, id: "1700000000000-0")
+    expect(found(:nobody_serves, consumers: ["orders"]).map { |one| [one.subject, one.text] })
+      .to eq([["orders/billing", "1 event waits, and no process is alive"]])
+    redis.xgroup(:createconsumer, "orders", "billing", "a")
+    write_record("orders", "billing", "a", kind: "events", events: {
+                   source: "stream", handled: 7, failed: 1,
+                   losses: [{ at: now_ms - 3_600_000, cause: "trimmed", at_least: 3, at_most: 9 }, { cause: 7 }]
+                 })
+    redis.hset("orders:events:billing",
+               { "lanes" => "2", "o:0" => "a 1 #{now_ms + 60_000}", "i:a" => "#{now_ms + 60_000} 1" })
+    group, = admin(consumers: ["orders"]).event_groups("orders")
+    expect(group).to have_attributes(lag: 1, lanes: 2, lanes_owned: 1, owners: { 0 => "a" }, handled: 7, failures: 1,
+                                     source: "stream", instances: [have_attributes(id: "a", alive?: true)])
+    findings = found(:losses, :lag, :free_lanes, consumers: ["orders"])
+    expect(findings.map { |one| [one.level, one.text] })
+      .to match([[:error, "events may be missing: trimmed, 3 to 9 the last time, 60 min ago"],
+                 [:warning, /1 event waits, the oldest for \d+\.\d h/], [:warning, "1 of 2 lanes have no owner"]])
+  end
+
+  it "name a Redis that evicts, is full, or sends no notifications" do
+    server = start_server(maxmemory: "100mb", maxmemory_policy: "volatile-lru")
+    client = server.client
+    client.zadd("redis_ipc:events:stats", Time.now.to_i * 2_000, "sessions:i")
+    client.set("redis_ipc:events:stats:sessions:i", JSON.generate(kind: "events", written: Time.now.to_i * 1_000,
+                                                                  events: { source: "keys" }))
+    client.config(:set, "maxmemory", client.info["used_memory"].to_i * 100 / 97)
+    admin(streams: [], redis_options: { path: server.path })
+    expect(@admin.findings.map(&:kind)).to match_array(%i[eviction memory notifications])
+    client.config(:set, "notify-keyspace-events", "KA")
+    expect(@admin.findings.map(&:kind)).to match_array(%i[eviction memory])
+    expect(@admin.event_groups).to match([have_attributes(name: "sessions", source: "keys",
+                                                          stream: "redis_ipc:events")])
+  end
+end
