@@ -116,4 +116,22 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(@admin.event_groups).to match([have_attributes(name: "sessions", source: "keys",
                                                           stream: "redis_ipc:events")])
   end
+
+  it "name the rights that users lack, and keys that nobody owns" do
+    rules = RedisIPC::ACL.rules(:answerer, stream: "house", group: "child").map { |rule| rule.sub(" +xack", "") }
+    redis.call("ACL", "SETUSER", "limited", "on", ">secret", "+client|setname", *rules)
+    client = RedisServer.client(path: RedisServer.shared.path, username: "limited", password: "secret")
+    client.call("CLIENT", "SETNAME", "redis_ipc:house:child:reader")
+    redis.xadd("house:replies:gone:abc", { id: "1" })
+    serving("child", "a")
+    findings = found(:missing_right, :keys_without_owner)
+    expect(findings.map { |one| [one.level, one.subject, one.text] })
+      .to include([:error, "house/child", "the user limited may not XACK house:inbox:child"],
+                  [:info, "house", "nobody owns 1 key, such as house:replies:gone:abc"])
+    expect(findings.map(&:text).join).not_to match(/XREADGROUP|XDEL|default/)
+    expect(findings.map(&:advice)).to include(/\(~house:inbox:child \+xack\)/)
+  ensure
+    client&.close
+    redis.call("ACL", "DELUSER", "limited")
+  end
 end
