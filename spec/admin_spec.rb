@@ -240,6 +240,30 @@ RSpec.describe RedisIPC::Admin do
     end
   end
 
+  it "shows requests as they come, finds streams, and looks what rights a user lacks" do
+    connect("child", &echo)
+    asker = connect("parent")
+    acting = admin_as(:operator, stream: "house")
+    before = acting.tap("house", "child", wait: 0.001)
+    expect(before).to have_attributes(requests: [], after: /\A\d+-\d+\z/)
+    asker.send_to_group(content: 1, to: "child")
+    seen = Thread.new { acting.tap("house", "child", after: before.after, wait: 5) }
+    asker.async_send_to_group(content: { event: "cook", params: {} }, to: "nobody", timeout: 5)
+    redis.xadd("house:inbox:child", { id: "9", source_group: "peer", ttl: "5000", content: '{"event":"cook"}' })
+    tapped = seen.value
+    expect(tapped.requests.last).to have_attributes(id: "9", from: "peer", event: "cook", content: { event: "cook" },
+                                                    expires_in: be_between(4, 5))
+    expect(tapped.after).to eq(tapped.requests.last.redis_id)
+    expect(acting.known_streams).to eq(["house"])
+    expect { acting.rights(:asker, stream: "house", group: "a", to: "b") }.to raise_error(RedisIPC::CommandError)
+    expect(admin.rights(:operator, stream: "house", user: "operations")).to eq([])
+    lacking = admin.rights(:answerer, stream: "house", group: "child", user: "operations")
+    expect(lacking.map(&:text)).to include("the user operations may not XACK house:inbox:child")
+    expect(lacking.map(&:advice)).to include(/SETUSER operations \(~house:inbox:child \+xack\)/)
+    expect(lacking.map(&:text).join).not_to match(/XADD house:inbox|XPENDING house:inbox|TIME/)
+    expect(admin.rights(:observer, stream: "house")).to eq([])
+  end
+
   it "sends Redis few commands for a page view of 100 instances and 50 groups" do
     50.times do |number|
       2.times do |index|

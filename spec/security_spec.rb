@@ -216,7 +216,6 @@ RSpec.describe "the ACL rules of docs/security.md" do
     observer.close
     [
       %w[XADD house:inbox:child * a b], %w[XREADGROUP GROUP child x STREAMS house:inbox:child >],
-      %w[XREAD STREAMS house:inbox:child 0],
       %w[XREAD STREAMS house:replies:child:x 0], %w[XADD house:replies:child:x * a b], %w[DEL house:dead:child],
       %w[XDEL house:dead:child 1-1], %w[XADD house:dead:child * a b], %w[ZADD house:instances 1 x],
       %w[ZREM house:instances x], %w[SET house:control:child x], %w[SET house:stats:child:i x], %w[KEYS *], %w[MONITOR],

@@ -11,6 +11,7 @@ require_relative "admin/loss"
 require_relative "admin/instance"
 require_relative "admin/group"
 require_relative "admin/request"
+require_relative "admin/tap"
 require_relative "admin/dead_letter"
 require_relative "admin/answer"
 require_relative "admin/trace"
@@ -37,6 +38,7 @@ require_relative "admin/test_request"
 require_relative "admin/tracing"
 require_relative "admin/keys"
 require_relative "admin/cleaning"
+require_relative "admin/role_rights"
 require_relative "admin/rights_reading"
 require_relative "admin/findings"
 require_relative "admin/node_findings"
@@ -124,6 +126,16 @@ module RedisIPC
     # @return [Array<Request>] the oldest first, those that wait and those that were taken
     def requests(stream, group, limit: 100, after: nil)
       reading(RequestReading.new(stream, group, limit, after))
+    end
+
+    # Waits for requests that are added to the inbox of a group, and takes none of them. What is taken and answered at
+    # once may be missed.
+    # @param after [String, nil] the Redis id to go on from: {Tap#after} of the call before; nil means from now on
+    # @param wait [Numeric] the most seconds to wait for the first one
+    # @return [Tap]
+    def tap(stream, group, after: nil, wait: 1)
+      rows, last = @link.call(:tap, stream, group, after, wait.to_f)
+      Tap.new(requests: RequestReading.tapped(stream, group, rows, @link.now), after: last)
     end
 
     # @param id [String] the request's id, or Redis's id of it
@@ -296,6 +308,22 @@ module RedisIPC
     # @return [Overview] everything at a glance, with what is wrong
     def overview
       OverviewReading.new(@link, streams: streams, queues: queue_names, events: event_streams).call
+    end
+
+    # Looks whether a user of Redis has all rights of a role. It needs the right to `ACL DRYRUN`.
+    # @param role [Symbol] as for {ACL.rules}
+    # @param user [String, nil] its own user unless given
+    # @param names [Hash] as for {ACL.rules}
+    # @return [Array<Finding>] one for each right that the user lacks
+    # @raise [ArgumentError] as {ACL.rules} does
+    def rights(role, user: nil, **names)
+      RoleRights.new(@link).findings(user, RoleRights.of(ACL.rules(role, **names)))
+    end
+
+    # Looks for streams that somebody is alive on. It needs the right to `SCAN`, and takes as long as Redis has keys.
+    # @return [Array<String>]
+    def known_streams
+      Cleaning.streams(@link)
     end
 
     # Returns keys of a stream that nobody owns, and that do not expire soon.

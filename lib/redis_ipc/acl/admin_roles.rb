@@ -9,7 +9,7 @@ module RedisIPC
       NODES = %w[+time +select +info +client|list +acl|whoami].freeze
       # The stream of the records of consumers whose source is no stream.
       ELSEWHERE = "redis_ipc:events"
-      INBOX = "+eval_ro +xlen +xrange +xpending +xinfo|groups"
+      INBOX = "+eval_ro +xlen +xrange +xread +xpending +xinfo|groups"
       DEAD = "+xrange +xrevrange +xlen"
       EVENTS = "+eval_ro +exists +xlen +xrange +xrevrange +xpending +xinfo +memory|usage"
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"

@@ -16,6 +16,34 @@ module RedisIPC
       Found = Struct.new(:key, :what, :group, :instance)
       private_constant :Found
 
+      class << self
+        # @param link [Link]
+        # @return [Array<String>] streams that somebody is alive on
+        # @raise [CallError] if Redis cannot be reached or refuses
+        def streams(link)
+          keys = link.call(:nodes).flat_map do |node|
+            scan(Float::INFINITY) do |cursor|
+              answer = link.read([[:streams, node, cursor]]).first
+              answer.is_a?(Exception) ? raise(answer) : answer
+            end
+          end
+          keys.uniq.map { |key| key.delete_suffix(":instances") }.sort.freeze
+        end
+
+        # @yieldparam cursor [String]
+        # @yieldreturn [Array(String, Array<String>)] the next cursor, and a page of keys
+        # @return [Array<String>] the keys of as many pages as `most` says
+        def scan(most)
+          cursor = "0"
+          keys = []
+          (1..).each do |number|
+            cursor, page = yield cursor
+            keys.concat(page)
+            break keys if cursor == "0" || number >= most
+          end
+        end
+      end
+
       # @param link [Link]
       # @param stream [String]
       def initialize(link, stream)
@@ -59,13 +87,7 @@ module RedisIPC
       end
 
       def keys_of(node, most)
-        cursor = "0"
-        keys = []
-        (1..).each do |number|
-          cursor, page = answer([:keys, node, @stream, cursor])
-          keys.concat(page)
-          break keys if cursor == "0" || number >= most
-        end
+        Cleaning.scan(most) { |cursor| answer([:keys, node, @stream, cursor]) }
       end
 
       def answer(query)

@@ -32,11 +32,10 @@ module RedisIPC
       end
 
       def rights
-        RightsReading.new(@link, @streams, @overview).call.each do |missing|
-          command = missing.command.downcase
-          error(:missing_right, missing.path, "the user #{missing.user} may not #{missing.command} #{missing.key}",
-                "ACL SETUSER #{missing.user} (~#{missing.key} +#{command}); RedisIPC::ACL.rules has all rules")
-        end
+        missing = RightsReading.new(@link, @streams, @overview).call
+        missing.each { |one| error(:missing_right, one.path, *RoleRights.told(one.user, one.right)) }
+      rescue CommandError
+        # Only an administrator may ask.
       end
 
       def keys(stream)

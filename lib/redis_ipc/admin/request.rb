@@ -26,6 +26,24 @@ module RedisIPC
       attr_reader :idle
       # @return [Float, nil] the seconds until its deadline; negative if that has passed
       attr_reader :expires_in
+
+      # @api private
+      attr_reader :text
+
+      hidden :text
+
+      # @return [Object, nil] what was sent, in a {Tap}; nil elsewhere
+      def content
+        Native.load(text) if text
+      rescue ContentError
+        nil
+      end
+
+      # @return [String, nil] the event of a {Channel} that the content names, in a {Tap}
+      def event
+        content = self.content
+        content[:event] if content.is_a?(Hash) && content[:event].is_a?(String)
+      end
     end
   end
 end

@@ -12,6 +12,13 @@ module RedisIPC
       ID = /\A(\d+)-(\d+)\z/
       private_constant :GIVEN_BACK, :ID
 
+      # @param rows [Array<Array(String, Hash)>]
+      # @return [Array<Request>] of entries that were just added
+      def self.tapped(stream, group, rows, now)
+        reading = new(stream, group, rows.size, nil)
+        rows.map { |id, fields| reading.tapped(id, fields || {}, now) }.freeze
+      end
+
       # @param limit [Integer] the most rows
       # @param after [String, nil] the Redis id of the last row before
       def initialize(stream, group, limit, after)
@@ -31,6 +38,13 @@ module RedisIPC
         raise taken if taken.is_a?(Exception) && !no_group?(taken)
 
         merge(entries, taken.is_a?(Array) ? taken : [])
+      end
+
+      # @return [Request]
+      def tapped(id, fields, now)
+        @now = now
+        made(id, id: fields["id"], from: fields["source_group"], state: :waiting, text: fields["content"],
+                 expires_in: expires_in(id, fields["ttl"]))
       end
 
       private

@@ -2,8 +2,8 @@
 
 module RedisIPC
   class Admin
-    # Asks Redis whether the users of the processes may do all that a member does. That needs the right to `ACL DRYRUN`,
-    # which no role has: an administrator has it.
+    # Asks Redis whether the users of the processes have the rights of what they do. The names of their connections say
+    # what that is.
     # @api private
     class RightsReading
       # The names of this gem's connections, and their users.
@@ -12,8 +12,8 @@ module RedisIPC
       MOST = 40
       private_constant :CLIENT, :MOST
 
-      # One right that a user lacks.
-      Missing = Struct.new(:user, :path, :command, :key)
+      # A right that a user lacks in a group.
+      Missing = Struct.new(:user, :path, :right)
 
       # A user of a group on a node.
       Member = Struct.new(:node, :user, :stream, :group, :serves)
@@ -28,13 +28,14 @@ module RedisIPC
         @overview = overview
       end
 
-      # @return [Array<Missing>] empty also if Redis may not be asked
-      # @raise [ConnectionError] if Redis cannot be reached
+      # @return [Array<Missing>]
+      # @raise [CommandError] if Redis may not be asked
       def call
-        queries = members.flat_map { |member| commands(member).map { |words| [member, words] } }
-        answers = @link.read(queries.map { |member, words| [:is_allowed, member.node, member.user, words] })
-        missing = queries.zip(answers).reject { |_, answer| answer.is_a?(Exception) || answer == "OK" }
-        missing.map { |(member, words), _| missing_of(member, words) }.uniq
+        rights = RoleRights.new(@link)
+        members.flat_map do |member|
+          missing = rights.missing(member.node, member.user, rights_of(member))
+          missing.map { |right| Missing.new(member.user, "#{member.stream}/#{member.group}", right) }
+        end.uniq
       end
 
       private
@@ -55,52 +56,21 @@ module RedisIPC
         end
       end
 
-      def commands(member)
-        [*present(member), *asking(member), *(answering(member) if member.serves)]
-      end
-
-      def present(member)
-        stream, group = member.stream, Keys.encode(member.group) # rubocop:disable Style/ParallelAssignment
-        [["ZADD", "#{stream}:instances", "1", "x"], ["SET", "#{stream}:stats:#{group}:x", "x"],
-         ["ZADD", "#{stream}:stats", "1", "x"], ["GET", "#{stream}:control:#{group}"]]
+      def rights_of(member)
+        names = { stream: member.stream, group: member.group }
+        asked = asked(member)
+        rules = member.serves ? ACL.rules(:answerer, **names) : []
+        rules |= ACL.rules(:asker, **names, to: asked) unless asked.empty?
+        RoleRights.of(rules)
+      rescue ArgumentError
+        # No rule can hold such a name.
+        []
       end
 
       # The groups that a group asks are in the records of its instances.
-      def asking(member)
-        asked = @overview.instances.select { |one| one.stream == member.stream && one.group == member.group }
-                         .flat_map { |one| (one.outcomes || {}).keys }.uniq - ["*"]
-        return [] if asked.empty?
-
-        replies = "#{member.stream}:replies:#{Keys.encode(member.group)}:x"
-        asked.flat_map { |name| asking_group(member.stream, name) } +
-          [["XREAD", "STREAMS", replies, "0"], ["XGROUP", "CREATE", replies, "x", "0"], ["PEXPIRE", replies, "1"]]
-      end
-
-      def asking_group(stream, name)
-        inbox = "#{stream}:inbox:#{Keys.encode(name)}"
-        [["XADD", inbox, "*", "a", "b"], ["XDEL", inbox, "1-1"], ["XPENDING", inbox, name], ["XINFO", "GROUPS", inbox]]
-      end
-
-      def answering(member)
-        group = member.group
-        inbox = "#{member.stream}:inbox:#{Keys.encode(group)}"
-        dead = "#{member.stream}:dead:#{Keys.encode(group)}"
-        [["XREADGROUP", "GROUP", group, "x", "STREAMS", inbox, ">"], ["XACK", inbox, group, "1-1"],
-         ["XDEL", inbox, "1-1"], ["XCLAIM", inbox, group, "x", "0", "1-1"], ["XPENDING", inbox, group],
-         ["XINFO", "GROUPS", inbox], ["XGROUP", "CREATE", inbox, group, "0"], ["PEXPIRE", inbox, "1"],
-         ["EVAL", "return 1", "1", inbox], ["XADD", dead, "*", "a", "b"], ["XTRIM", dead, "MAXLEN", "1"],
-         *answers(member)]
-      end
-
-      def answers(member)
-        askers = @overview.groups.select { |one| one.stream == member.stream }.map(&:name)
-        askers.map { |name| ["XADD", "#{member.stream}:replies:#{Keys.encode(name)}:x", "*", "a", "b"] }
-      end
-
-      def missing_of(member, words)
-        key = words.find { |word| word.start_with?("#{member.stream}:") }
-        command = %w[XGROUP XINFO].include?(words.first) ? words.first(2).join("|") : words.first
-        Missing.new(member.user, "#{member.stream}/#{member.group}", command, key)
+      def asked(member)
+        own = @overview.instances.select { |one| one.stream == member.stream && one.group == member.group }
+        own.flat_map { |one| (one.outcomes || {}).keys }.uniq - ["*"]
       end
     end
     private_constant :RightsReading

@@ -84,6 +84,18 @@ fn known(ruby: &Ruby, known: Known) -> Result<RArray, Error> {
     Ok(row)
 }
 
+/// An entry: its id, and all of its fields or nil.
+///
+/// # Errors
+///
+/// Ruby refuses to make an object.
+pub fn whole_entry(ruby: &Ruby, entry: &RawEntry) -> Result<RArray, Error> {
+    let row = ruby.ary_new_capa(2);
+    row.push(entry.id.to_string())?;
+    row.push(entry.fields.as_ref().map(|fields| hash(ruby, fields, true)).transpose()?)?;
+    Ok(row)
+}
+
 /// An entry: its id and its fields. The fields are nil if they cannot be read, and false if the entry is not wanted.
 fn entry(ruby: &Ruby, asked: &Asked, entry: &RawEntry) -> Result<RArray, Error> {
     let row = ruby.ary_new_capa(2);

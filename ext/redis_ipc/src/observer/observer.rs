@@ -14,6 +14,7 @@ use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value};
 use redis_ipc_core::observer::{Observer, ObserverOptions};
 use redis_ipc_core::{Error as CoreError, StreamId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An observer, bound to the process that made it.
 #[magnus::wrap(class = "RedisIPC::Native::Observer", free_immediately, size)]
@@ -69,6 +70,25 @@ impl NativeObserver {
         rb_self.0.inquire(ruby, move |observer| act(observer, &queue, &text))
     }
 
+    /// Waits for requests that are added to the inbox of a group. Returns them, and the id to go on from.
+    fn tap(
+        ruby: &Ruby,
+        rb_self: &Self,
+        stream: String,
+        group: String,
+        after: Option<String>,
+        seconds: f64,
+    ) -> Result<RArray, Error> {
+        let after = after.map(|id| entry_id(ruby, &id)).transpose()?;
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let (found, last) =
+            rb_self.0.inquire(ruby, move |observer| observer.tap(&stream, &group, after, wait))?;
+        let row = ruby.ary_new_capa(2);
+        row.push(ruby.ary_try_from_iter(found.iter().map(|entry| answer::whole_entry(ruby, entry)))?)?;
+        row.push(last.to_string())?;
+        Ok(row)
+    }
+
     fn tell(
         ruby: &Ruby,
         rb_self: &Self,
@@ -122,6 +142,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         "delete", 1 => method1(|ruby: &Ruby, it: &NativeObserver, keys: Vec<String>| {
             it.0.inquire(ruby, move |observer| observer.delete(&keys))
         });
+        "tap", 4 => method4(NativeObserver::tap);
         "tell", 4 => method4(NativeObserver::tell);
         "nodes", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::nodes));
         "now_ms", 0 => method0(|ruby: &Ruby, it: &NativeObserver| it.0.inquire(ruby, Observer::now));

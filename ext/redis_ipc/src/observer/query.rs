@@ -114,6 +114,7 @@ impl Words<'_> {
                 Query::is_allowed(&self.text(1)?, &self.text(2)?, &words)
             }
             "expiry" => Query::expiry(&self.text(1)?),
+            "streams" => Query::streams(&self.text(1)?, &self.text(2)?),
             "keys" => Query::keys(&self.text(1)?, &self.text(2)?, &self.text(3)?),
             _ => {
                 let message = format!("there is no query {name:?}");

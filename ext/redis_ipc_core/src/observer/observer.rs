@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate, Place as ErrorPlace};
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -196,6 +197,45 @@ impl Observer {
             self.connections.at(route, |connection| clock.read(connection))?;
         }
         Ok(clock.now())
+    }
+
+    /// Waits for requests that are added to the inbox of a group after the id `after`, from now on unless given. Returns
+    /// them, and the id to go on from. A request that was taken and answered at once may be missing.
+    ///
+    /// # Errors
+    ///
+    /// A name is not valid, Redis cannot be reached, or refuses.
+    pub fn tap(
+        &self,
+        stream: &str,
+        group: &str,
+        after: Option<StreamId>,
+        wait: Duration,
+    ) -> Result<(Vec<RawEntry>, StreamId), Error> {
+        self.check()?;
+        let timeout = self.endpoint.connector.read_timeout();
+        let after = match after {
+            Some(after) => after,
+            // Ids are times on the clock of the node that has the inbox.
+            None => {
+                let (key, _) = Query::tap(stream, group, StreamId::default(), wait)?;
+                let now = self.connections.with(&key, |connection| {
+                    self.endpoint.clock.read(connection)?;
+                    Ok(self.endpoint.clock.now())
+                })?;
+                StreamId { ms: now, seq: 0 }.previous()
+            }
+        };
+        let (key, read) = Query::tap(stream, group, after, wait)?;
+        let found = self.connections.with(&key, |connection| {
+            connection.shorten_reads(wait + timeout)?;
+            connection.write_all(std::slice::from_ref(&read))?;
+            let found = connection.receive_entries(None, room());
+            connection.shorten_reads(timeout)?;
+            found
+        })?;
+        let last = found.iter().map(|entry| entry.id).max().unwrap_or(after);
+        Ok((found, last))
     }
 
     /// Learns with the first connection whether the server is a node of a cluster.

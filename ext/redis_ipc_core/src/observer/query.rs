@@ -8,11 +8,14 @@ use crate::json_rpc::observing::Names;
 use crate::observer::answer::Shape;
 use crate::request_reply::observing::Keys;
 use redis::Cmd;
+use std::time::Duration;
 
 /// The most rows of a list of instances that are read, because any client that may show presence can add any number.
 const MOST_ROWS: usize = 50_000;
 /// The most entries of an inbox that are counted as taken.
 const MOST_TAKEN: usize = 500;
+/// The most requests that one tap returns.
+const MOST_TAPPED: usize = 100;
 
 /// Returns about the inbox KEYS[1] and its group ARGV[1], without sending an entry:
 ///
@@ -162,6 +165,24 @@ impl Query {
     /// As [`Query::instances`].
     pub fn requests(stream: &str, group: &str, after: Option<StreamId>, count: usize) -> Result<Self, Error> {
         Ok(Self::range(&Keys::new(stream)?.inbox(group), after, count))
+    }
+
+    /// The requests that are added to the inbox of a group after the id `after`. Redis waits for one for up to `wait`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::instances`].
+    pub(super) fn tap(
+        stream: &str,
+        group: &str,
+        after: StreamId,
+        wait: Duration,
+    ) -> Result<(String, Cmd), Error> {
+        let key = Keys::new(stream)?.inbox(group);
+        let wait = wait.as_millis().max(1).to_string();
+        let (most, after) = (MOST_TAPPED.to_string(), after.to_string());
+        let read = command(&["XREAD", "COUNT", &most, "BLOCK", &wait, "STREAMS", &key, &after]);
+        Ok((key, read))
     }
 
     /// The ids that were taken and not acknowledged, after the id `after`: id, holder, idle time in ms and deliveries.
@@ -330,6 +351,11 @@ impl Query {
     pub fn keys(node: &str, stream: &str, cursor: &str) -> Self {
         let pattern = format!("{}:*", escaped(stream));
         Self::at_node(node, &["SCAN", cursor, "MATCH", &pattern, "COUNT", "1000"])
+    }
+
+    /// Keys of streams that somebody is alive on, a page of them from `cursor` on.
+    pub fn streams(node: &str, cursor: &str) -> Self {
+        Self::at_node(node, &["SCAN", cursor, "MATCH", "*:instances", "TYPE", "zset", "COUNT", "1000"])
     }
 
     /// In how many ms a key expires; -1 if never.
