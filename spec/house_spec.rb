@@ -71,7 +71,7 @@ RSpec.describe "the imports between folders" do
     "request_reply" => %w[runtime],
     "json_rpc" => %w[runtime],
     "events" => %w[runtime],
-    "admin" => %w[request_reply json_rpc events],
+    "admin" => %w[acl request_reply json_rpc events],
     "rails" => %w[request_reply json_rpc events],
     "metrics" => %w[version request_reply json_rpc events],
     "probes" => %w[metrics],
