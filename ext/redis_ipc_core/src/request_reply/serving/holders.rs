@@ -94,7 +94,7 @@ mod tests {
 
     fn known(instance: &str, pid: u32) -> Presence {
         let (group, host) = ("child".to_owned(), "web-7".to_owned());
-        Presence { group, instance: instance.to_owned(), host, pid, seen: 0, serves: true }
+        Presence { group, instance: instance.to_owned(), host, pid, seen: 0, serves: true, lease: None }
     }
 
     #[test]
