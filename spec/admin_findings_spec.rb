@@ -34,16 +34,20 @@ RSpec.describe RedisIPC::Admin, "findings" do
     redis.zadd("house:stats", now_ms + 600_000, "kitchen")
     redis.set("house:control:child", JSON.generate(v: 1, paused: true, quiet: ["a"], at: now_ms - 300_000, by: "ann"))
     redis.lpush("jobs", "{}")
-    3.times { redis.xadd("house:dead:child", { id: "1" }) }
+    2.times { redis.xadd("house:dead:child", { id: "1" }) }
+    redis.xadd("house:dead:child", { dead_suspect: "1", dead_holders: '[{"instance":"a","host":"web-7","pid":7}]',
+                                     id: "9b1d", destination_group: "child" })
     findings = admin(queues: ["jobs"]).findings
     expect(findings.map { |one| [one.level, one.kind, one.subject] })
       .to eq([[:error, :nobody_serves, "house/kitchen"], [:error, :never_served, "house/chidl"],
-              [:error, :nobody_serves, "jobs"], [:warning, :paused, "house/child"],
+              [:error, :nobody_serves, "jobs"], [:error, :suspect, "house/child"], [:warning, :paused, "house/child"],
               [:warning, :dead_letters, "house/child"], [:info, :quiet, "house/child"]])
     by_kind = findings.group_by(&:kind)
     expect(by_kind[:never_served].first).to have_attributes(text: /parent asked chidl/, advice: "did you mean child?")
     expect(by_kind[:paused].first).to have_attributes(text: /paused by ann 5 min ago/, advice: /resume child/)
     expect(by_kind[:dead_letters].first.text).to include("3 dead letters")
+    expect(by_kind[:suspect].first.text).to eq("the request 9b1d may crash its processes: it was with web-7 pid 7, " \
+                                               "and was not answered")
     expect(by_kind[:nobody_serves].map(&:text)).to all(start_with("1 request waits, and no"))
   end
 

@@ -71,6 +71,18 @@ RSpec.describe RedisIPC::Admin, "where there is more than one Redis" do
     sentinel&.stop
   end
 
+  it "may be asked by fibers at the same time" do
+    connected = build("child", &echo).connect(redis_options: redis_options)
+    looking = admin(redis_options: redis_options)
+    found = FiberScheduler.run do
+      rows = []
+      5.times { Fiber.schedule { rows << looking.overview.instances.map(&:id) } }
+      eventually { rows.size == 5 }
+      rows
+    end
+    expect(found).to eq([[connected.instance_id]] * 5)
+  end
+
   it "tells that Redis is away, and goes on when it is back, also in a forked child" do
     server = start_server
     looking = admin(redis_options: { path: server.path, connect_timeout: 0.3 })

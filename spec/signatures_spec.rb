@@ -57,7 +57,9 @@ RSpec.describe "the signatures in sig/" do
                  Notification OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
                  JSONRPC::OutgoingCall JSONRPC::Error ChangeEvent Events Events::Consumer Events::Subscription
-                 Events::DeadLetters Events::DeadLetter]
+                 Events::DeadLetters Events::DeadLetter
+                 Admin Admin::Value Admin::Group Admin::Instance Admin::Request Admin::Answer Admin::Node
+                 Admin::DeadLetter Admin::Trace Admin::Overview Admin::Finding]
     target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
     environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_RAISE: "true",
                     RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_TARGET: target }
@@ -106,6 +108,13 @@ RSpec.describe "the signatures in sig/" do
         [e.outcome, e.redis, e.entry_id]
       end
       [stream.async_send_to_group(content: 1, to: :attic, timeout: 5).response, stream.stats, stream.connected?]
+      admin = RedisIPC::Admin.new(streams: "household", queues: ["rpc"], redis_options: { url: ENV.fetch("REDIS_URL") })
+      admin.groups("household").each { |group| [group.to_h, group.paused?, group.known?, group.path] }
+      admin.instances("household", group: "attic").each { |one| [one.to_json, one.alive?, one.serves?, one.oldest, one.name] }
+      [admin.requests("household", "attic"), admin.trace("household", "x").found?, admin.redis.first.memory_share]
+      [admin.pause("household", "attic", by: "me"), admin.resume("household", "attic"), admin.tap("household", "attic", wait: 0.01)]
+      [admin.request("household", "kitchen", 1, event: "cook").fulfilled?, admin.findings, admin.overview.to_h, admin.clean("household")]
+      [admin.dead_letters("household", "attic"), admin.queue_dead("rpc"), admin.queues, admin.event_groups, admin.close]
       require "redis"
       Redis.new(url: ENV.fetch("REDIS_URL")).xadd("household:inbox:attic", { "hello" => "world" })
       dead = stream.dead_letters(group: :attic)

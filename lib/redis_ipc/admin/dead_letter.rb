@@ -28,9 +28,19 @@ module RedisIPC
       attr_reader :deliveries
       # @return [Time, nil] when it was given up on, on Redis's clock
       attr_reader :died_at
+      # @return [Array<Hash{Symbol => Object}>, nil] who had it: `instance`, `host`, `pid` and `delivery` of each, the
+      #   first one first
+      attr_reader :holders
 
       # @api private
-      attr_reader :reader
+      attr_reader :reader, :suspect
+
+      # Returns whether it is a mark of a request that may have crashed its processes, and that runs again now. The mark
+      # goes when the request is answered: do not retry it while the request is still in the inbox.
+      # @return [Boolean]
+      def suspect?
+        @suspect
+      end
 
       hidden :reader
 

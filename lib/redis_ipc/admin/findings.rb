@@ -84,7 +84,7 @@ module RedisIPC
         return if told.quiet.empty?
 
         info(:quiet, subject, "#{count(told.quiet.size, "instance")} told to take nothing new",
-             "RedisIPC::Admin#unquiet takes that back")
+             "redis_ipc resume GROUP --instance ID takes that back")
       end
     end
     private_constant :Findings

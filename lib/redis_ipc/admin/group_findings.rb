@@ -17,7 +17,7 @@ module RedisIPC
       def look
         @overview.groups.each do |group|
           waiting(group)
-          paused(group, group.path, "redis_ipc resume #{group.name} --stream #{group.stream}")
+          paused(group, group.path, "redis_ipc resume #{group.name}")
           failing(group)
           dead(group)
         end

@@ -10,7 +10,9 @@ module RedisIPC
       MUCH = 1 << 30
       # How many keys are named.
       NAMED = 3
-      private_constant :MUCH, :NAMED
+      # How many of the newest dead letters of a group are looked at.
+      LETTERS = 20
+      private_constant :MUCH, :NAMED, :LETTERS
 
       # @param link [Link]
       # @param streams [Array<String>]
@@ -26,9 +28,21 @@ module RedisIPC
       private
 
       def look
+        @overview.groups.each { |group| suspects(group) if group.dead.to_i.positive? }
         rights
         @streams.each { |stream| keys(stream) }
         @postgres.each { |given| slots(given) }
+      end
+
+      # Requests that were with processes that died, and that run again now.
+      def suspects(group)
+        letters = LetterReading.new(@link, group.stream, group.name).page(LETTERS, nil, nil, false)
+        letters.select(&:suspect?).each do |letter|
+          holders = (letter.holders || []).map { |one| one[:host] ? "#{one[:host]} pid #{one[:pid]}" : one[:instance] }
+          error(:suspect, group.path, "the request #{letter.request_id} may crash its processes: it was with " \
+                                      "#{holders.join(", ")}, and was not answered",
+                "look into their logs; redis_ipc trace #{letter.request_id}, redis_ipc dead show #{letter.id}")
+        end
       end
 
       def rights
@@ -44,7 +58,7 @@ module RedisIPC
 
         named = keys.first(NAMED).join(", ")
         info(:keys_without_owner, stream, "nobody owns #{count(keys.size, "key")}, such as #{named}",
-             "redis_ipc keys --clean --stream #{stream}")
+             "redis_ipc keys --clean --yes --stream #{stream}")
       rescue CommandError
         # Only an operator may list keys.
       end

@@ -8,7 +8,7 @@ module RedisIPC
       # The most letters that one round trip looks at.
       PAGE = 200
       # What a letter has before the fields of its entry.
-      ADDED = %w[dead_id dead_reason dead_deliveries dead_at dead_stream].freeze
+      ADDED = %w[dead_id dead_reason dead_deliveries dead_at dead_stream dead_holders dead_suspect].freeze
       private_constant :PAGE, :ADDED
 
       # @param link [Link]
@@ -61,8 +61,16 @@ module RedisIPC
           stream: @stream, group: @group, id: id, redis_id: fields["dead_id"], reason: fields["dead_reason"],
           deliveries: whole(fields["dead_deliveries"]), died_at: died && Time.at(died / 1_000r),
           request_id: (own["id"] if request), from: own["source_group"], source: fields["dead_stream"],
-          event: (own["type"] unless request), key: (own["key"] unless request), reader: reader(id)
+          event: (own["type"] unless request), key: (own["key"] unless request), reader: reader(id),
+          suspect: fields["dead_suspect"] == "1", holders: holders(fields["dead_holders"])
         )
+      end
+
+      def holders(text)
+        holders = text && JSON.parse(text, symbolize_names: true)
+        holders.grep(Hash).freeze if holders.is_a?(Array)
+      rescue JSON::ParserError
+        nil
       end
 
       def reader(id)

@@ -56,7 +56,7 @@ module RedisIPC
         text = "#{busy} of #{count(handlers, "handler")} busy; on #{instance.name} one has been running for " \
                "#{seconds(oldest.age)}#{what(oldest)}"
         add(handlers.positive? && busy >= handlers ? :error : :warning, :stuck_handlers, subject, text,
-            "look at that line: what does it wait for? redis_ipc instances shows all that runs")
+            "look at that line: what does it wait for? redis_ipc instances GROUP --long shows all that runs")
       end
 
       def long?(instance, running)

@@ -10,25 +10,25 @@ module RedisIPC
       OBSERVER = /\bname=redis_ipc:observer:/
       private_constant :NAMED, :OBSERVER
 
+      # Finds the nodes, and asks each for the time alone, so that it tells how long an answer takes.
       # @param link [Link]
+      # @raise [ConnectionError] if Redis cannot be reached
       def initialize(link)
         @link = link
+        @nodes = link.call(:nodes)
+        @clocks = @nodes.map { |node| clock(node) }
       end
 
       # @param questions [Rounds::Questions]
       # @return [Array<Node>]
-      # @raise [ConnectionError] if Redis cannot be reached
       def call(questions)
-        nodes = @link.call(:nodes)
-        clocks = nodes.map { |node| clock(node) }
-        queries = nodes.flat_map { |node| [[:info, node], [:settings, node], [:clients, node], [:user, node]] }
+        queries = @nodes.flat_map { |node| [[:info, node], [:settings, node], [:clients, node], [:user, node]] }
         answers = questions.try(queries).each_slice(4)
-        nodes.zip(clocks, answers).map { |node, clock, answer| node(node, clock, answer) }
+        @nodes.zip(@clocks, answers).map { |node, clock, answer| node(node, clock, answer) }
       end
 
       private
 
-      # The clock is asked for alone, so that it tells how long an answer takes.
       def clock(node)
         address, now, took = @link.call(:clock_of, node)
         [address, took, (now / 1_000.0) + (took / 2) - Time.now.to_f]

@@ -71,7 +71,7 @@ module RedisIPC
       def letter(text)
         request = request(text)
         id = id(text)
-        DeadLetter.new(stream: @queue, id: id, request_id: request["id"]&.to_s, event: method(request),
+        DeadLetter.new(stream: @queue, id: id, suspect: false, request_id: request["id"]&.to_s, event: method(request),
                        reader: -> { (found = text(id)) && { "content" => found.sub(PREFIX, "") } })
       end
 

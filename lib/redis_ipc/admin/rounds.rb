@@ -44,7 +44,8 @@ module RedisIPC
         attr_reader :queries, :result
 
         def initialize(reading, questions)
-          @fiber = Fiber.new do
+          # A fiber scheduler must not switch in the midst of a reading.
+          @fiber = Fiber.new(blocking: true) do
             @result = reading.call(questions)
             nil
           end

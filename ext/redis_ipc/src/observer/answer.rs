@@ -10,7 +10,7 @@ use redis_ipc_core::request_reply::Presence;
 use redis_ipc_core::{Error as CoreError, Fields, RawEntry};
 
 /// Of an entry in a list, longer values are left out.
-const SHOWN: usize = 1_024;
+const SHOWN: usize = 4_096;
 /// The fields with what an entry says. In a list they are left out.
 const CONTENTS: [&[u8]; 2] = [b"content", b"data"];
 

@@ -4,8 +4,8 @@
 //! It is a member of nothing: it leaves no key, no consumer and no sign of life. [`Observer::read`] sends many
 //! [`Query`]s in one round trip to each node. The methods that change something are named for what they do.
 
+mod acts;
 mod answer;
-mod letters;
 #[allow(clippy::module_inception)]
 mod observer;
 mod options;
