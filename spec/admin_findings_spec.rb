@@ -56,6 +56,8 @@ RSpec.describe RedisIPC::Admin, "findings" do
     running = [{ id: "9b1d", from: "parent", event: "cook", since: now_ms - 60_000,
                  frame: "app/ipc/kitchen_ipc.rb:12" }]
     serving("child", "a", settings: { lease: 2_000 }, histograms: { run: Records.histogram(*values) })
+    show("house", "child", "asks", lease: nil)
+    write_record("house", "child", "asks", settings: {})
     serving("child", "b", settings: { lease: 2_000 }, histograms: { run: Records.histogram(*values) })
     serving("child", "c", host: "web-9", settings: { lease: 500 }, busy: 1, running: running,
                           histograms: { run: Records.histogram(*Array.new(30, 0.5)) }, gem: "0.0.9")
@@ -82,7 +84,8 @@ RSpec.describe RedisIPC::Admin, "findings" do
     findings = admin.findings
     expect(findings.map(&:kind)).to eq(%i[refused failing died])
     expect(findings.map(&:text)).to match([/XADD refused \(web-7 pid 15752, 3\d\.\d s ago; 2 in ten minutes\)/,
-                                           /14 of 40 requests failed/, /web-7 pid 15752 ended 2 min ago/])
+                                           /14 calls and requests failed .* of 0 asked and 40 ans/,
+                                           /web-7 pid 15752 ended 2 min ago/])
   end
 
   it "name consumers of events that lag, are missing, have lost events or lanes" do

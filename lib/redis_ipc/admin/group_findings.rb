@@ -42,11 +42,11 @@ module RedisIPC
       end
 
       def failing(group)
-        answered = group.series&.answered.to_a.sum
-        failed = group.series&.failed.to_a.sum
-        return unless failed >= MANY && failed > answered * FAILING
+        asked, answered, failed = %i[asked answered failed].map { |name| group.series&.public_send(name).to_a.sum }
+        return unless failed >= MANY && failed > (asked + answered) * FAILING
 
-        warning(:failing, group.path, "#{failed} of #{answered} requests failed in ten minutes",
+        warning(:failing, group.path,
+                "#{failed} calls and requests failed in ten minutes, of #{asked} asked and #{answered} answered",
                 "look into the logs of its instances, or at redis_ipc tap #{group.name}")
       end
 

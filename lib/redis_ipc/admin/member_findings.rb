@@ -70,15 +70,20 @@ module RedisIPC
       end
 
       def disagreeing(subject, alive)
-        said = alive.select(&:settings)
-        said.flat_map { |one| one.settings.keys }.uniq.each do |setting|
-          values = said.group_by { |one| one.settings[setting] }
-          next if values.size < 2
+        settings(alive).each do |setting, names_by_value|
+          next if names_by_value.size < 2
 
-          text = values.map { |value, instances| "#{value.inspect} on #{instances.map(&:name).uniq.join(", ")}" }
-          error(:disagreeing_settings, subject, "#{setting} is #{text.join(", and ")}",
+          texts = names_by_value.map { |value, names| "#{value.inspect} on #{names.uniq.join(", ")}" }
+          error(:disagreeing_settings, subject, "#{setting} is #{texts.join(", and ")}",
                 "give all instances of the group the same #{setting}")
         end
+      end
+
+      # Returns for each setting, and each value of it, who has it. An instance that takes nothing has no settings.
+      def settings(alive)
+        found = Hash.new { |settings, setting| settings[setting] = Hash.new { |values, value| values[value] = [] } }
+        alive.each { |one| one.settings&.each { |setting, value| found[setting][value] << one.name } }
+        found
       end
 
       def slow(subject, alive)
