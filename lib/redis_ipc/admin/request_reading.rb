@@ -86,7 +86,8 @@ module RedisIPC
       end
 
       def made(redis_id, **fields)
-        Request.new(stream: @stream, group: @group, redis_id: redis_id, age: @now - sent(redis_id), **fields)
+        Request.new(stream: @stream, group: @group, redis_id: redis_id, age: (@now - sent(redis_id)).clamp(0.0, nil),
+                    **fields)
       end
 
       def sent(id)
