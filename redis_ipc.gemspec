@@ -24,7 +24,7 @@ Gem::Specification.new do |spec|
 
   # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
-    "lib/**/*.{rb,rake,tt}", "exe/*", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
+    "lib/**/*.{rb,rake,tt,erb,css,js,svg}", "exe/*", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
     "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,failpoints}.rs", "Cargo.{toml,lock}",
     "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
   ] - Dir["ext/*/src/**/{*_tests,tests,fake,fake_server,fixture}.rs"]

@@ -103,6 +103,9 @@ module RedisIPC
   end
 
   private_constant :Native, :Settings, :Session
+
+  # The page is loaded where it is mounted.
+  autoload :Web, File.expand_path("redis_ipc/web", __dir__)
 end
 
 require_relative "redis_ipc/railtie" if defined?(Rails::Railtie)

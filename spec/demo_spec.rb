@@ -19,3 +19,25 @@ RSpec.describe "the electric household" do
     end
   end
 end
+
+RSpec.describe "the busy house" do
+  house = File.expand_path("../examples/busy_house/house.rb", __dir__)
+  library = File.expand_path("../lib", __dir__)
+
+  def overview(address)
+    JSON.parse(Net::HTTP.get(URI("#{address}api/overview.json")), symbolize_names: true)
+  end
+
+  it "shows its troubles on its page, until it is told to end" do
+    process = run_process(RbConfig.ruby, "-I#{library}", house)
+    address = process.line[%r{http://\S+/}]
+    seen = eventually(timeout: 30, every: 0.1) do
+      facts = overview(address)
+      slow = facts[:groups].find { |group| group[:name] == "bakery" }
+      facts if slow && slow[:waiting].to_i.positive? && facts[:groups].size == 4 && facts[:event_groups].any?
+    end
+    expect(seen[:groups].map { |group| group[:name] }).to match_array(%w[kitchen bakery toaster parent])
+    process.kill(:INT)
+    expect(process.wait).to be_success
+  end
+end

@@ -77,6 +77,7 @@ RSpec.describe "the imports between folders" do
     "probes" => %w[metrics],
     "open_telemetry" => %w[version request_reply json_rpc events],
     "cli" => %w[version acl rails probes],
+    "web" => %w[version admin probes],
     "testing" => %w[request_reply json_rpc events]
   )
 

@@ -4,8 +4,8 @@ require "digest"
 require "fileutils"
 require "open3"
 
-# Installs the Redis clients of the examples in other languages from their registries, as a user would. It does so once
-# for each change of their requirements.
+# Installs the Redis clients of the examples in other languages from their registries, as a user would; and axe, which
+# looks at pages. It does so once for each change of their requirements.
 module PeerPackages
   ROOT = File.expand_path("../..", __dir__)
   CACHE = File.join(ROOT, "tmp", "peers")
@@ -36,6 +36,11 @@ module PeerPackages
       @node ||= copied
     end
 
+    # Returns the script of axe-core, which finds what screen readers and keyboards cannot use.
+    def axe
+      @axe ||= File.read(File.join(npm("axe", File.join(__dir__, "axe")), "node_modules", "axe-core", "axe.min.js"))
+    end
+
     def example(*parts)
       File.join(ROOT, "examples", *parts)
     end
@@ -43,13 +48,17 @@ module PeerPackages
     private
 
     def copied
-      folder = installed("node", example("node", "package-lock.json")) do |new|
-        FileUtils.mkdir_p(new)
-        FileUtils.cp(%w[package.json package-lock.json].map { |name| example("node", name) }, new)
-        run("npm", "ci", "--no-audit", "--no-fund", "--prefix", new)
-      end
+      folder = npm("node", example("node"))
       FileUtils.cp(Dir[example("node", "*.mjs")], folder)
       folder
+    end
+
+    def npm(name, list)
+      installed(name, File.join(list, "package-lock.json")) do |new|
+        FileUtils.mkdir_p(new)
+        FileUtils.cp(%w[package.json package-lock.json].map { |file| File.join(list, file) }, new)
+        run("npm", "ci", "--no-audit", "--no-fund", "--prefix", new)
+      end
     end
 
     # A folder with the completion mark is complete.
@@ -76,9 +85,9 @@ module PeerPackages
       output, status = Open3.capture2e(*command)
       return if status.success?
 
-      raise "the peers need Redis clients from their package registries, and `#{command.join(" ")}` failed:\n#{output}"
+      raise "the specs need packages from their registries, and `#{command.join(" ")}` failed:\n#{output}"
     rescue Errno::ENOENT
-      raise "the peers need #{command.first}: bin/setup installs it, or says how to"
+      raise "the specs need #{command.first}: bin/setup installs it, or says how to"
     end
   end
 end

@@ -1,0 +1,69 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  class Web
+    # Finds what answers a request. Names of streams and groups are parameters, not parts of the path: they may contain
+    # any character, and web servers differ in how they decode a path.
+    # @api private
+    class Router
+      PAGES = {
+        "" => OverviewPage, "/group" => GroupPage, "/instance" => InstancePage, "/requests" => RequestsPage,
+        "/dead" => DeadPage, "/dead/letter" => DeadLetterPage, "/queues" => QueuesPage, "/queue" => QueuePage,
+        "/events" => EventsPage, "/event_group" => EventGroupPage, "/redis" => RedisPage, "/try" => TryPage
+      }.freeze
+      ACTS = { "/dead" => DeadLettersAct, "/group" => GroupAct, "/event_group" => SeekAct }.freeze
+      API = %r{\A/api(/.+)\.json\z}
+      private_constant :PAGES, :ACTS, :API
+
+      # @param context [Context]
+      def initialize(context)
+        @context = context
+      end
+
+      # @return [Response]
+      # @raise [Refusal]
+      def call
+        return act if request.post? && request.path != "/try"
+        raise WrongMethod, Strings.text(:wrong_method) unless request.read? || request.post?
+
+        api = request.path[API, 1]
+        api ? facts(api) : page
+      end
+
+      private
+
+      def request
+        @context.request
+      end
+
+      def act
+        check_act
+        raise WrongMethod, Strings.text(:wrong_method) unless ACTS.key?(request.path)
+
+        ACTS.fetch(request.path).new(@context).call
+      end
+
+      def page
+        check_act if request.post?
+        page = find(request.path).new(@context)
+        Response.html(View.new(@context, page).document, status: page.status)
+      end
+
+      def facts(path)
+        path = "" if path == "/overview"
+        raise NotFound, Strings.text(:not_found, name: request.path) if path == "/try"
+
+        Response.json(find(path).new(@context).to_h)
+      end
+
+      def check_act
+        Origin.check(request)
+        @context.permissions.check_act
+      end
+
+      def find(path)
+        PAGES[path] || raise(NotFound, Strings.text(:not_found, name: path))
+      end
+    end
+  end
+end
