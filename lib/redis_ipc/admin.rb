@@ -90,7 +90,7 @@ module RedisIPC
       @consumers = names("a stream's name", consumers)
       @postgres = postgres.is_a?(Array) ? postgres : [postgres]
       @name = Names.check("the name", name)
-      @link = Link.new(redis_options)
+      @link = Link.new(redis_options, @name)
     end
 
     # @return [String] the address of Redis, without credentials

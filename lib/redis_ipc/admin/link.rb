@@ -17,10 +17,11 @@ module RedisIPC
       attr_reader :redis_options
 
       # @param redis_options [Hash]
+      # @param name [String] how the connections are named
       # @raise [ConfigurationError]
-      def initialize(redis_options)
+      def initialize(redis_options, name)
         @redis_options = redis_options
-        @core, @callables = Settings.for_core(redis_options: redis_options)
+        @core, @callables = Settings.for_core(redis_options: redis_options, name: name)
         @mutex = Mutex.new
         @session = open
       end

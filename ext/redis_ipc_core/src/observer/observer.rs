@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate, Place as ErrorPlace};
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::client_name::ClientNames;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -70,7 +71,8 @@ impl Observer {
     /// # }
     /// ```
     pub fn new(options: ObserverOptions) -> Self {
-        let endpoint = Endpoint::new(ErrorPlace::default(), &options.redis);
+        let names = ClientNames::new("observer", &options.name);
+        let endpoint = Endpoint::named(ErrorPlace::default(), &options.redis, names);
         let connections = Pool::new(Arc::clone(&endpoint.connector), MOST_CONNECTIONS);
         Self {
             endpoint: Arc::new(endpoint),

@@ -10,6 +10,8 @@ use serde_json::Value;
 pub struct ObserverOptions {
     /// How to reach Redis.
     pub redis: RedisOptions,
+    /// How it names its connections: `redis_ipc:observer:<name>:work`.
+    pub name: String,
 }
 
 impl ObserverOptions {
@@ -30,7 +32,8 @@ impl ObserverOptions {
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
         let redis = RedisOptions::parse(top.section("redis_options")?, environment_url)?;
+        let name = top.string("name")?.unwrap_or_else(|| "admin".to_owned());
         top.finish()?;
-        Ok(Self { redis })
+        Ok(Self { redis, name })
     }
 }
