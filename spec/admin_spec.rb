@@ -117,7 +117,9 @@ RSpec.describe RedisIPC::Admin do
       write_record("house", "child", "b",
                    handlers: 3, busy: 1, histograms: { run: Records.histogram(*Array.new(100, 0.002)) },
                    series: { every: 10_000, asked: [5], answered: [1], failed: [0], run_ms: [0] })
-      write_record("house", "child", "dead", handlers: 9)
+      write_record("house", "child", "dead", handlers: 9, outcomes: { later: { unclaimed: 1 } })
+      redis.xadd("house:inbox:later", { id: "7c2f", source_group: "child" })
+      expect(admin.trace("house", "7c2f").requests).to match([have_attributes(group: "later", state: :waiting)])
       redis.zadd("house:stats", now_ms, "child:forgotten")
       write_record("house", "child", "wild", handlers: "9", running: [1, { since: "x" }], histograms: { run: [] },
                                              series: 7, outcomes: [], incidents: [{ kind: 1 }], counters: "no")

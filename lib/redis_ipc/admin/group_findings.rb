@@ -45,9 +45,19 @@ module RedisIPC
         asked, answered, failed = %i[asked answered failed].map { |name| group.series&.public_send(name).to_a.sum }
         return unless failed >= MANY && failed > (asked + answered) * FAILING
 
-        warning(:failing, group.path,
-                "#{failed} calls and requests failed in ten minutes, of #{asked} asked and #{answered} answered",
-                "look into the logs of its instances, or at redis_ipc tap #{group.name}")
+        text, advice = failures(group, asked, answered)
+        warning(:failing, group.path, "#{failed} of #{text} failed in ten minutes", advice)
+      end
+
+      # A group that only asks fails where it is not answered.
+      def failures(group, asked, answered)
+        logs = "look into the logs of its instances, and at redis_ipc dead list #{group.name}"
+        return ["#{answered} requests that it answered", logs] if asked.zero?
+
+        calls = "redis_ipc groups: who of those that it asks is slow, paused or missing?"
+        return ["#{asked} of its calls", calls] if answered.zero?
+
+        ["#{asked} of its calls and #{answered} requests that it answered", "#{logs}; #{calls}"]
       end
 
       def dead(group)

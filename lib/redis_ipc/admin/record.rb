@@ -99,11 +99,18 @@ module RedisIPC
         list.first(MOST).grep(Hash).filter_map(&block).freeze
       end
 
+      # What runs longer than a lease writes its record with each heartbeat. Anything else may be over by now, so ages are
+      # those when the record was written.
       def running
         rows(values["running"]) do |row|
           Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]),
-                                                                age: age(row["since"]))
+                                                                age: ran(row["since"]))
         end
+      end
+
+      def ran(since)
+        written = count("written")
+        ((written - since) / 1_000.0).clamp(0.0, nil) if written && since.is_a?(Integer)
       end
 
       def age(since)

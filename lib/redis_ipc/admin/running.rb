@@ -12,7 +12,7 @@ module RedisIPC
       attr_reader :event
       # @return [Integer, nil] which delivery it is; over 1 if it may have run before
       attr_reader :delivery
-      # @return [Float, nil] for how many seconds it has been running
+      # @return [Float, nil] for how many seconds it had been running when its instance wrote that down
       attr_reader :age
       # @return [String, nil] where it stands in the application's code, once it runs longer than a lease
       attr_reader :frame

@@ -23,7 +23,7 @@ module RedisIPC
       def call
         instances = @admin.instances(@stream)
         groups = @admin.groups(@stream)
-        requests = groups.flat_map { |group| requests_of(group.name) }
+        requests = names(groups, instances).flat_map { |name| requests_of(name) }
         holder, running = holder(instances, requests)
         Trace.new(id: @id, requests: requests.freeze, holder: holder, running: running,
                   dead_letters: groups.flat_map { |group| letters_of(group) }.freeze,
@@ -31,6 +31,11 @@ module RedisIPC
       end
 
       private
+
+      # Requests may wait for a group that no process has joined.
+      def names(groups, instances)
+        groups.map(&:name) | (instances.flat_map { |one| (one.outcomes || {}).keys } - ["*"])
+      end
 
       def requests_of(group)
         @admin.requests(@stream, group, limit: MOST).select { |one| [one.id, one.redis_id].include?(@id) }
