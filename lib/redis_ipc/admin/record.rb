@@ -99,12 +99,12 @@ module RedisIPC
         list.first(MOST).grep(Hash).filter_map(&block).freeze
       end
 
-      # What runs longer than a lease writes its record with each heartbeat. Anything else may be over by now, so ages are
-      # those when the record was written.
+      # What runs longer than a lease writes its record with each heartbeat. Anything else may be over by now, so ages
+      # are those when the record was written.
       def running
         rows(values["running"]) do |row|
-          Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]),
-                                                                age: ran(row["since"]))
+          age = ran(row["since"])
+          Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]), age: age)
         end
       end
 
