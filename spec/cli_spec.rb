@@ -338,7 +338,7 @@ RSpec.describe "redis_ipc" do
         ["work", "--fast"] => "invalid option: --fast",
         ["work", "--timeout", "soon"] => "invalid argument: --timeout soon",
         ["work", "--probes", "here"] => "--probes needs a port, such as 9394 or 0.0.0.0:9394",
-        ["work", "--timeout", "-1"] => "invalid argument: --timeout must be at least 0",
+        ["work", "--timeout", "-1"] => "--timeout must be at least 0",
         ["work", "--only"] => "missing argument: --only", ["request"] => "GROUP is missing",
         %w[request a 1 b] => "there is no argument \"b\" here",
         %w[completion tcsh] => "SHELL must be one of bash, zsh, fish, got \"tcsh\"",

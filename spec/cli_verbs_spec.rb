@@ -65,6 +65,13 @@ RSpec.describe "redis_ipc" do
       redis.call("ACL", "DELUSER", "guest")
     end
 
+    it "takes the request back on Ctrl-C" do
+      process = command("request", "nobody", "-t", "30")
+      eventually { redis.xlen("house:inbox:nobody") == 1 }
+      process.kill(:INT)
+      expect([process.rest, process.wait.exitstatus, redis.xlen("house:inbox:nobody")]).to eq(["", 130, 0])
+    end
+
     it "finds the server by what --require configures" do
       Dir.mktmpdir do |folder|
         file = File.join(folder, "setup.rb")
@@ -129,6 +136,19 @@ RSpec.describe "redis_ipc" do
       expect(said("rpc", "call", "sums", "sum", "x").status).to eq(2)
     ensure
       server&.disconnect
+    end
+  end
+
+  describe "rpc serve" do
+    it "answers with what a program prints, for parameters by position and by name" do
+      script = "read params; case $params in '{}'|'[]') echo none >&2; exit 1;; esac; printf '[%s]' \"$params\""
+      process = command("rpc", "serve", "sums", "show", "-x", script, "--content", "-n", "3")
+      expect(process.line).to eq("redis_ipc serves show on sums")
+      expect(said("rpc", "call", "sums", "show", "1", "2", "-j").json).to include(result: [[1, 2]])
+      expect(said("rpc", "call", "sums", "show", "-n", '{"a":1}', "-j").json).to include(result: [{ a: 1 }])
+      expect(said("rpc", "call", "sums", "show").to_a).to match([3, "", /the program ended with status 1: none$/])
+      expect(process.rest).to match(/show fulfilled in .*: \[1,2\] -> \[\[1,2\]\]\n.*\n.*show rejected in /)
+      expect(process.wait.exitstatus).to eq(0)
     end
   end
 
@@ -199,6 +219,46 @@ RSpec.describe "redis_ipc" do
 
         expect(Open3.capture2e(shell, "-n", stdin_data: script)).to match(["", be_success])
       end
+    end
+  end
+
+  describe "its output" do
+    let(:terminal) { RedisIPC::CLI::Terminal.new }
+
+    # Returns what the block returns while standard output is a terminal of 40 columns.
+    def on_terminal(**environment)
+      before = [$stdout, ENV.to_h]
+      $stdout = StringIO.new
+      $stdout.define_singleton_method(:tty?) { true }
+      $stdout.define_singleton_method(:winsize) { [24, 40] }
+      ENV.update("COLUMNS" => nil, "TERM" => "xterm", "NO_COLOR" => nil, **environment.transform_keys(&:to_s))
+      yield
+    ensure
+      $stdout = before.first
+      ENV.replace(before.last)
+    end
+
+    def red(**options)
+      terminal.set(json: false, color: true, **options)
+      terminal.paint("x", :red)
+    end
+
+    it "has colours on a terminal, unless NO_COLOR, TERM or --no-color say otherwise" do
+      expect(red).to eq("x")
+      expect(on_terminal { red }).to eq("\e[31mx\e[0m")
+      expect(on_terminal { red(color: false) }).to eq("x")
+      expect(on_terminal(NO_COLOR: "1") { red }).to eq("x")
+      expect(on_terminal(TERM: "dumb") { red }).to eq("x")
+    end
+
+    it "has tables that fit a terminal, and no control characters of others" do
+      rows = [["a" * 30, 12, "x"], ["b\e[2J", nil, "y"]]
+      expect(terminal.table(%w[name count more], rows))
+        .to eq(["name                            count  more", "#{"a" * 30}     12  x", "b\\e[2J#{" " * 24}      -  y"])
+      narrow = on_terminal { terminal.table(%w[name count more], rows, spare: ["count"]) }
+      expect(narrow).to eq(["name                            more", "#{"a" * 30}  x", "b\\e[2J#{" " * 24}  y"])
+      narrow = on_terminal { terminal.table(%w[name count more], rows) }
+      expect(narrow[1]).to eq("#{"a" * 26}…     12  x")
     end
   end
 

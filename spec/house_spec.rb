@@ -76,7 +76,7 @@ RSpec.describe "the imports between folders" do
     "metrics" => %w[version request_reply json_rpc events],
     "probes" => %w[metrics],
     "open_telemetry" => %w[version request_reply json_rpc events],
-    "cli" => %w[version acl rails probes],
+    "cli" => %w[version acl rails web],
     "web" => %w[version admin probes],
     "testing" => %w[request_reply json_rpc events]
   )

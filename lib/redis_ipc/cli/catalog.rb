@@ -47,9 +47,15 @@ module RedisIPC
       end
 
       CHAPTERS = {
-        "Ask and answer" => [Verbs::Request, Verbs::Serve, Verbs::RpcCall, Verbs::Bench],
-        "Events" => [Verbs::EventsPublish, Verbs::EventsDoctor, Verbs::EventsSlots],
-        "Run and set up" => [Verbs::Work, Verbs::AclPrint, Verbs::Completion]
+        "Ask and answer" => [Verbs::Request, Verbs::Serve, Verbs::RpcCall, Verbs::RpcServe, Verbs::Bench],
+        "Look" => [Verbs::Doctor, Verbs::Top, Verbs::Groups, Verbs::Instances, Verbs::Pending, Verbs::Trace,
+                   Verbs::Tap, Verbs::Web],
+        "Act" => [Verbs::DeadList, Verbs::DeadShow, Verbs::DeadRetry, Verbs::DeadDiscard, Verbs::Pause, Verbs::Resume,
+                  Verbs::Keys],
+        "Events" => [Verbs::EventsPublish, Verbs::EventsStatus, Verbs::EventsLag, Verbs::EventsLosses,
+                     Verbs::EventsPending, Verbs::EventsCheckpoint, Verbs::EventsDead, Verbs::EventsDoctor,
+                     Verbs::EventsSlots],
+        "Run and set up" => [Verbs::Work, Verbs::AclPrint, Verbs::AclCheck, Verbs::Completion]
       }.transform_values(&:freeze).freeze
       private_constant :CHAPTERS
     end

@@ -43,7 +43,7 @@ module RedisIPC
 
       def define(parser, option)
         parser.on(*option.flags, *option.type) do |value|
-          value = option.checked(value)
+          value = value.nil? ? true : option.checked(value)
           option.repeated? ? @values[option.name] << value : @values[option.name] = value
         end
       end

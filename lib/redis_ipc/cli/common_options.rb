@@ -22,6 +22,15 @@ module RedisIPC
         stream: [
           Option.new(:stream, "-s", "--stream NAME", "the stream of request/reply (REDIS_IPC_STREAM)")
         ],
+        streams: [
+          Option.new(:stream, "-s", "--stream NAME,NAME", "the streams of request/reply (REDIS_IPC_STREAM)",
+                     type: Array)
+        ],
+        others: [
+          Option.new(:queue, "-q", "--queue NAME,NAME", "the queues of JSON-RPC (REDIS_IPC_QUEUE)", type: Array),
+          Option.new(:events, "--events NAME,NAME", "the streams whose events are handled (REDIS_IPC_EVENTS)",
+                     type: Array)
+        ],
         application: [
           Option.new(:requires, "-r", "--require FILE", "a file or a library that is loaded first; may be given again",
                      repeated: true),

@@ -74,6 +74,8 @@ module RedisIPC
         raise unless Failure.known?(e, verb)
 
         Failure.new(e, verb).tell(@terminal)
+      ensure
+        instance&.finish
       end
 
       def say(text)

@@ -44,9 +44,8 @@ module RedisIPC
         # @return [Integer]
         def of(error, verb)
           return of_call(error, verb) if error.is_a?(CallError) && !simple.key?(error.class)
-          return FINDING if verb.application? && error.is_a?(ConfigurationError)
 
-          simple.find { |kind, _| error.is_a?(kind) }&.last || FINDING
+          special(error, verb) || simple.find { |kind, _| error.is_a?(kind) }&.last || FINDING
         end
 
         private
@@ -54,7 +53,15 @@ module RedisIPC
         # The errors that always mean the same. They are there once the gem is loaded.
         def simple
           { CommandError => REFUSED, ThreadLimitError => FINDING, RejectedError => REJECTED, JSONRPC::Error => REJECTED,
-            MalformedEntryError => UNKNOWN, ConfigurationError => USAGE, ContentError => USAGE, ArgumentError => USAGE }
+            ConfigurationError => USAGE, ContentError => USAGE, ArgumentError => USAGE }
+        end
+
+        def special(error, verb)
+          case error
+          when ConfigurationError then FINDING if verb.application?
+          # An answer was there, and cannot be read.
+          when MalformedEntryError then UNKNOWN if verb.statuses.include?(UNKNOWN)
+          end
         end
 
         # Of a verb that only reads, a lost connection leaves nothing unknown.

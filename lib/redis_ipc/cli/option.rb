@@ -63,7 +63,7 @@ module RedisIPC
 
       # @param value [Object] what OptionParser has read
       # @return [Object]
-      # @raise [OptionParser::InvalidArgument] if the option may not have it
+      # @raise [UsageError] if the option may not have it
       def checked(value)
         value.is_a?(Numeric) ? check_number(value) : check_choice(value)
         value
@@ -80,11 +80,11 @@ module RedisIPC
       def check_choice(value)
         return if choices.nil? || choices.include?(value)
 
-        wrong("#{value.inspect}: it must be one of #{choices.join(", ")}")
+        wrong("must be one of #{choices.join(", ")}, got #{value.inspect}")
       end
 
       def wrong(text)
-        raise OptionParser::InvalidArgument, text
+        raise UsageError, "#{switches.last} #{text}"
       end
     end
   end

@@ -2,7 +2,8 @@
 
 module RedisIPC
   module CLI
-    # Lays out rows in columns. What is too wide for a terminal loses its end, the widest column first.
+    # Lays out rows in columns. What is too wide for a terminal loses the columns that matter least, and then the ends
+    # of cells, the widest column first.
     # @api private
     class Table
       GAP = "  "
@@ -17,10 +18,12 @@ module RedisIPC
       # @param titles [Array<String>] of the columns
       # @param rows [Array<Array>] cells: texts, numbers (aligned right), {Cell}s, nil for what is not known
       # @param width [Integer, nil] of the terminal; nil means any
-      def initialize(titles, rows, width: nil)
+      # @param spare [Array<String>] the titles of columns that may be left out, what matters least first
+      def initialize(titles, rows, width: nil, spare: [])
+        @right = titles.each_index.map { |column| numbers?(rows, column) }
         @rows = [titles, *rows].map { |row| row.map { |cell| cell_of(cell) } }
-        @right = titles.each_index.map { |column| rows.any? && rows.all? { |row| number?(row[column]) } }
-        @widths = widths(width)
+        @widths = natural_widths
+        fit_into(width, spare) if width
       end
 
       # @yieldparam text [String] the text of a cell, laid out
@@ -50,21 +53,38 @@ module RedisIPC
         value.nil? ? "-" : LogText.line(value.to_s)
       end
 
+      def numbers?(rows, column)
+        rows.any? && rows.all? { |row| number?(row[column]) }
+      end
+
       def number?(cell)
         cell = cell.text if cell.is_a?(Cell)
         cell.nil? || cell.is_a?(Numeric) || cell.to_s.match?(/\A-?[\d.,]+( ?(s|ms|us|min|h|d|%|B|kB|MB|GB))?\z/)
       end
 
-      def widths(most)
-        widths = @rows.transpose.map { |column| column.map { |cell| cell.text.size }.max }
-        return widths unless most
+      def natural_widths
+        @rows.transpose.map { |column| column.map { |cell| cell.text.size }.max }
+      end
 
-        most -= GAP.size * (widths.size - 1)
-        while widths.sum > most && widths.max > LEAST
-          widest = widths.each_index.max_by { |column| widths[column] }
-          widths[widest] -= 1
+      def too_wide?(most)
+        @widths.sum + (GAP.size * (@widths.size - 1)) > most
+      end
+
+      def fit_into(width, spare)
+        spare.each { |title| leave_out(title) if too_wide?(width) }
+        narrow(width)
+      end
+
+      def leave_out(title)
+        column = @rows.first.index { |cell| cell.text == title } or return
+        [@right, @widths, *@rows].each { |row| row.delete_at(column) }
+      end
+
+      def narrow(most)
+        while too_wide?(most) && @widths.max > LEAST
+          widest = @widths.each_index.max_by { |column| @widths[column] }
+          @widths[widest] -= 1
         end
-        widths
       end
 
       def fit(text, column)

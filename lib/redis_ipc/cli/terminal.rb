@@ -12,12 +12,14 @@ module RedisIPC
       COLORS = { red: 31, green: 32, yellow: 33, blue: 34, gray: 90, bold: 1 }.freeze
       # The width of help that no terminal limits.
       WIDTH = 80
+      # The lines of a terminal that does not say how many it has.
+      HEIGHT = 24
       # Longer lines of help are hard to read.
       WIDEST = 100
       CLEAR = "\e[H\e[2J\e[3J"
       # Matches what a terminal could obey, and JSON does not escape.
       OBEYED = /[\u007f-\u009f\p{Cf}\u2028\u2029]/
-      private_constant :COLORS, :WIDTH, :WIDEST, :CLEAR, :OBEYED
+      private_constant :COLORS, :WIDTH, :HEIGHT, :WIDEST, :CLEAR, :OBEYED
 
       # @return [Boolean] whether standard output is a terminal
       def terminal?
@@ -29,8 +31,8 @@ module RedisIPC
         return unless terminal?
 
         require "io/console"
-        columns = ENV["COLUMNS"].to_i
-        columns.positive? ? columns : $stdout.winsize.last.clamp(20, nil)
+        # A terminal that was not told its size says 0.
+        [ENV["COLUMNS"].to_i, $stdout.winsize.last, WIDTH].find(&:positive?)
       rescue SystemCallError
         WIDTH
       end
@@ -38,9 +40,9 @@ module RedisIPC
       # @return [Integer] the lines of the terminal
       def rows
         require "io/console"
-        $stdout.winsize.first
-      rescue SystemCallError, NoMethodError
-        24
+        [$stdout.winsize.first, HEIGHT].find(&:positive?)
+      rescue SystemCallError
+        HEIGHT
       end
 
       # @return [Integer] of the lines of a text
@@ -91,6 +93,16 @@ module RedisIPC
         @colored && color ? "\e[#{COLORS.fetch(color)}m#{text}\e[0m" : text
       end
 
+      # @param text [String] one that another process may have written a part of
+      # @param margin [Integer] the columns that are taken
+      # @return [Array<String>] lines that fit the terminal; a single one where there is none
+      def wrap(text, margin: 0)
+        text = LogText.line(text)
+        return [text] unless terminal?
+
+        text.scan(/\S.{0,#{[columns - margin - 1, 20].max}}(?=\s|\z)|\S+/)
+      end
+
       # @param value [Object]
       # @param lines [Boolean] whether the document must be one line, because others follow
       # @return [void]
@@ -101,7 +113,8 @@ module RedisIPC
       # @param value [Object]
       # @return [String] JSON for people
       def pretty(value)
-        escaped(JSON.pretty_generate(value))
+        # JSON writes an empty Array on three lines.
+        escaped(JSON.pretty_generate(value).gsub(/\[\n\s*\]/, "[]"))
       end
 
       # @param text [String] one that another process has sent
@@ -112,9 +125,10 @@ module RedisIPC
 
       # @param titles [Array<String>]
       # @param rows [Array<Array>] as for {Table}
+      # @param spare [Array<String>] as for {Table}
       # @return [Array<String>] the lines
-      def table(titles, rows)
-        head, *lines = Table.new(titles, rows, width: columns).lines { |text, color| paint(text, color) }
+      def table(titles, rows, spare: [])
+        head, *lines = Table.new(titles, rows, width: columns, spare: spare).lines { |text, color| paint(text, color) }
         [paint(head, :bold), *lines]
       end
 

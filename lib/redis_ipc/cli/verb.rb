@@ -24,6 +24,10 @@ module RedisIPC
         require "redis_ipc"
       end
 
+      # Closes what it has opened. Is called once, also after an error.
+      # @return [void]
+      def finish; end
+
       private
 
       attr_reader :given, :terminal

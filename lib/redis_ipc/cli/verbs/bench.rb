@@ -58,7 +58,7 @@ module RedisIPC
 
           yield
         ensure
-          finish(pid, reader)
+          stop_process(pid, reader)
         end
 
         # The same options name the same Redis.
@@ -70,7 +70,7 @@ module RedisIPC
            "--quiet", "--stream", stream_name, "--threads", given[:handlers].to_s, *redis, *requires]
         end
 
-        def finish(pid, reader)
+        def stop_process(pid, reader)
           return unless pid
 
           Process.kill(:TERM, pid)

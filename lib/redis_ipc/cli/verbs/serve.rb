@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "../program"
-require_relative "../signals"
+require_relative "../answerer"
 
 module RedisIPC
   module CLI
@@ -9,6 +8,8 @@ module RedisIPC
       # Answers the requests to a group.
       # @api private
       class Serve < Verb
+        include Answerer
+
         verb "serve"
         summary "answer the requests to a group, by an echo or a program"
         about <<~TEXT
@@ -21,28 +22,11 @@ module RedisIPC
           group that asks), REDIS_IPC_DELIVERY, and REDIS_IPC_EVENT if a channel's event is asked for.
         TEXT
         argument :group, "the group to join"
-        option :echo, "--echo", "answer each request with its content"
-        option :exec, "-x", "--exec COMMAND", "answer each request with what this shell command prints"
-        option :threads, "--threads NUMBER", "requests that are answered at the same time (3)",
-               type: Integer, default: 3, least: 1
-        option :count, "-n", "--count NUMBER", "end after so many requests", type: Integer, least: 1
-        option :content, "--content", "print the contents too"
-        option :quiet, "-q", "--quiet", "print no line for each request"
         shares :stream, :redis, :json
         endless
         ends_with 0 => "it was interrupted, or has answered --count requests"
         example "redis_ipc serve kitchen --echo --stream house", "answers so that an asker can be tried"
         example "redis_ipc serve kitchen -s house --exec 'jq {dish: .dish, done: true}'", "answers with a program"
-
-        def run
-          raise UsageError, "say how to answer: --echo or --exec COMMAND" unless given[:echo] ^ given[:exec]
-
-          @program = Program.new(given[:exec]) if given[:exec]
-          @answered = 0
-          @counting = Mutex.new
-          @signals = Signals.new
-          serve
-        end
 
         private
 
@@ -62,7 +46,10 @@ module RedisIPC
           started = Monotonic.now
           fulfilled, content = @program ? @program.run(*input(entry)) : [true, entry.content]
           fulfilled ? entry.fulfill(content) : entry.reject(content)
-          tell(entry, fulfilled, content, Monotonic.now - started) unless given[:quiet]
+          delivery = " (delivery #{entry.deliveries})" if entry.deliveries > 1
+          tell({ from: entry.source_group, id: entry.id, delivery: entry.deliveries },
+               "#{LogText.of(entry.source_group)} #{entry.id}#{delivery}", fulfilled, [entry.content, content],
+               Monotonic.now - started)
           count
         end
 
@@ -81,37 +68,6 @@ module RedisIPC
           received = entry.redis_id.to_i / 1000.0
           left = [entry.deadline.to_f - received - entry.age, 0].max
           left - [left / 10, 0.1].min
-        end
-
-        def tell(entry, fulfilled, content, seconds)
-          return tell_json(entry, fulfilled, content, seconds) if terminal.json?
-
-          outcome = terminal.paint(*(fulfilled ? ["fulfilled", :green] : ["rejected", :yellow]))
-          delivery = " (delivery #{entry.deliveries})" if entry.deliveries > 1
-          contents = ": #{shown(entry.content)} -> #{shown(content)}" if given[:content]
-          terminal.say("#{Time.now.strftime("%H:%M:%S")} #{LogText.of(entry.source_group)} #{entry.id}#{delivery} " \
-                       "#{outcome} in #{Units.duration(seconds)}#{contents}")
-        end
-
-        def shown(content)
-          LogText.line(JSON.generate(content))
-        end
-
-        def tell_json(entry, fulfilled, content, seconds)
-          terminal.json({ at: Time.now.utc.strftime("%FT%T.%LZ"), from: entry.source_group, id: entry.id,
-                          delivery: entry.deliveries, outcome: fulfilled ? "fulfilled" : "rejected",
-                          seconds: seconds.round(6), **contents(entry, fulfilled, content) }, lines: true)
-        end
-
-        def contents(entry, fulfilled, content)
-          return {} unless given[:content]
-
-          { content: entry.content, (fulfilled ? :value : :reason) => content }
-        end
-
-        def count
-          @counting.synchronize { @answered += 1 }
-          @signals.stop if given[:count] && @answered >= given[:count]
         end
       end
     end
