@@ -142,6 +142,70 @@ RSpec.describe RedisIPC::Metrics do
     expect(value("redis_ipc_handler_running_seconds_max", labels)).to eq(0)
   end
 
+  describe "of groups" do
+    let(:gate) { Queue.new }
+    let(:begun) { Queue.new }
+
+    # Returns the samples of one stream, by name.
+    def of_groups(admin, stream)
+      families = described_class.families(admin: admin)
+      samples = families.flat_map { |one| one.samples.map { |sample| [one.name, sample] } }
+      samples.select { |_, sample| sample.labels[:stream] == stream }
+    end
+
+    def admin(**names)
+      (@admins ||= []) << RedisIPC::Admin.new(redis_options: redis_options, **names)
+      @admins.last
+    end
+
+    after { (@admins || []).each(&:close) }
+
+    it "come from an Admin, and say what waits and who serves it" do
+      begun = self.begun
+      gate = self.gate
+      connect("child", stream: "asked", consumer: { pool_size: 1 }) { |entry| (begun << 1) && entry.fulfill(gate.pop) }
+      parent = connect("parent", stream: "asked")
+      3.times { parent.async_send_to_group(content: 1, to: "child", timeout: 20) }
+      next_of(begun)
+      asked = admin(streams: ["asked"])
+      found = eventually do
+        child = of_groups(asked, "asked").select { |_, sample| sample.labels[:group] == "child" }
+        values = child.to_h.transform_values(&:value)
+        values if values["redis_ipc_group_waiting"] == 2
+      end
+      expect(found).to include("redis_ipc_group_serving" => 1, "redis_ipc_group_instances" => 1,
+                               "redis_ipc_group_dead" => 0, "redis_ipc_group_paused" => 0,
+                               "redis_ipc_group_oldest_seconds" => be_between(0, 10))
+      3.times { gate << 1 }
+      eventually { of_groups(asked, "asked").to_h["redis_ipc_group_oldest_seconds"].value.zero? }
+    end
+
+    it "have the lag of events" do
+      consumer = consume(order: :key) { nil }
+      consumer.pause
+      publish_all([1, 2, 3])
+      eventually do
+        of_groups(admin(consumers: ["orders"]), "orders").to_h["redis_ipc_event_lag"]&.value.to_i.positive?
+      end
+    end
+
+    it "are read by Prometheus's parser, and are left out while Redis is away" do
+      skip "Debian's python3-prometheus-client is not installed" unless PrometheusParser.there?
+
+      server = start_server
+      asked = RedisIPC::Admin.new(streams: ["house"], redis_options: { path: server.path, connect_timeout: 0.5 })
+      build("child", &echo).connect(redis_options: { path: server.path })
+      up = lambda do
+        PrometheusParser.parse(described_class.text(admin: asked).last)["redis_ipc_redis_up"].last.first.last
+      end
+      expect(up.call).to eq(1)
+      server.kill
+      expect(up.call).to eq(0)
+    ensure
+      asked&.close
+    end
+  end
+
   it "counts losses by their cause" do
     losses = Queue.new
     consume_from(channel: "prices", redis_options: redis_options, on_loss: losses.method(:<<)) { nil }

@@ -5,6 +5,7 @@ require_relative "metrics/catalog"
 require_relative "metrics/collector"
 require_relative "metrics/source"
 require_relative "metrics/sources"
+require_relative "metrics/groups"
 require_relative "metrics/text"
 
 module RedisIPC
@@ -21,21 +22,25 @@ module RedisIPC
   #   content_type, text = RedisIPC::Metrics.text
   module Metrics
     class << self
-      # Reads all numbers. It asks nothing of Redis.
+      # Reads all numbers. It asks nothing of Redis, unless there is an {Admin} to ask.
+      # @param admin [Admin, nil] adds what it knows of groups, whichever processes serve them. It is meant for one
+      #   process of all
       # @return [Array<Family>] by name
-      def families
-        Collector.families(Sources.all)
+      def families(admin: nil)
+        found = Collector.families(Sources.all)
+        admin ? (found + Groups.families(admin)).sort_by(&:name) : found
       end
 
       # Writes all numbers for Prometheus, or in the format of OpenMetrics if the reader prefers it.
       # @param accept [String, nil] the reader's `Accept` header
+      # @param admin [Admin, nil] as for {families}
       # @return [Array(String, String)] the content type, and the text
-      def text(accept: nil)
+      def text(accept: nil, admin: nil)
         format = Text.preferred(accept)
-        [format.content_type, format.write(families)]
+        [format.content_type, format.write(families(admin: admin))]
       end
     end
 
-    private_constant :Catalog, :Collector, :Source, :Sources, :Text
+    private_constant :Catalog, :Collector, :Groups, :Source, :Sources, :Text
   end
 end

@@ -40,8 +40,10 @@ module RedisIPC
     #   streams have a deadline that a server knows
     # @param lazy [Boolean] true says that a process is ready also while nothing is connected, because it connects when
     #   it is first used
+    # @param admin [Admin, nil] adds to `/metrics` what it knows of groups: see {Metrics.families}
     # @raise [ArgumentError] if `stuck_after` is no number of seconds over 0
-    def initialize(stuck_after: 60, lazy: false)
+    def initialize(stuck_after: 60, lazy: false, admin: nil)
+      @admin = admin
       @liveness = Liveness.new(Monotonic.positive(stuck_after) || raise(ArgumentError, "stuck_after cannot be nil"))
       @readiness = Readiness.new(lazy)
     end
@@ -64,7 +66,7 @@ module RedisIPC
       case env["PATH_INFO"]
       when "/livez" then report(@liveness.problems)
       when "/readyz" then report(@readiness.problems)
-      when "/metrics" then [200, *Metrics.text(accept: env["HTTP_ACCEPT"])]
+      when "/metrics" then [200, *Metrics.text(accept: env["HTTP_ACCEPT"], admin: @admin)]
       else [404, TEXT, "there are /livez, /readyz and /metrics\n"]
       end
     end
