@@ -204,7 +204,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     serve
     client.call("sum")
     # An answer is removed together with the next read.
-    eventually { redis.keys("*").grep_v(/\Acalculator:servers\z/).empty? }
+    eventually { (keys_beside_records - %w[calculator:servers]).empty? }
     client.disconnect
     expect { client.call("sum") }.to raise_error(RedisIPC::NotConnectedError)
     expect(client).not_to be_connected

@@ -6,6 +6,11 @@ module Streams
     RedisServer.shared.client
   end
 
+  # Returns the keys without those of the records, of which the index knows the groups for a week.
+  def keys_beside_records(pattern = "*")
+    redis.keys(pattern).grep_v(/:stats(:|\z)/)
+  end
+
   def redis_options
     { path: RedisServer.shared.path }
   end

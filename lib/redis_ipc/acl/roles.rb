@@ -6,6 +6,7 @@ module RedisIPC
     # @api private
     module Roles
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
+      RECORDS = "+zadd +zrem +zremrangebyscore +pexpire"
       INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
       LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
       # The rights to keep, bound and read dead letters.
@@ -19,7 +20,7 @@ module RedisIPC
       FORWARDED = "+xadd +eval +xinfo|groups +xpending +xlen +xrange +xtrim +hmget +hset"
       LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
       MEMBER = %w[+time +select +multi +exec].freeze
-      private_constant :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
+      private_constant :PRESENCE, :RECORDS, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
                        :EVENTS, :FORWARDED, :LANES, :MEMBER
 
       class << self
@@ -29,7 +30,7 @@ module RedisIPC
           [*MEMBER,
            *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
-           "(~#{stream}:instances #{PRESENCE})"]
+           "(~#{stream}:instances #{PRESENCE})", *record(stream, group)]
         end
 
         def answerer(stream:, group:, askers: nil)
@@ -41,7 +42,7 @@ module RedisIPC
            *answered.map { |instances| "(~#{stream}:replies:#{instances} +xadd +memory|usage)" },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
            "(~#{stream}:dead:#{group} #{DEAD})",
-           "(~#{stream}:instances #{PRESENCE})"]
+           "(~#{stream}:instances #{PRESENCE})", *record(stream, group)]
         end
 
         def sentinel
@@ -59,7 +60,7 @@ module RedisIPC
           queue = named("queue", queue)
           keys = ["", ":processing:*", ":servers", ":deliveries", ":dead"].map { |key| "~#{queue}#{key}" }
           [*MEMBER, "+client|id", "+client|unblock", "(#{keys.join(" ")} #{LISTS} #{SERVERS} +eval)",
-           "(%W~#{queue}:reply:* +lpush +pexpire)"]
+           "(%W~#{queue}:reply:* +lpush +pexpire)", *record(queue, "")]
         end
 
         def event_publisher(stream:, partitions: nil)
@@ -81,6 +82,12 @@ module RedisIPC
         end
 
         private
+
+        # Returns what an instance of the group needs to write its record, and to read what it is told.
+        def record(stream, group)
+          ["(%W~#{stream}:stats:#{group}:* +set +del)", "(~#{stream}:stats #{RECORDS})",
+           "(%R~#{stream}:control:#{group} +get)"]
+        end
 
         # Returns patterns of the streams, and of keys beside each of them, in its slot of a cluster.
         def beside(stream, partitions, key)

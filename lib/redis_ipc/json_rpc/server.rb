@@ -101,6 +101,14 @@ module RedisIPC
         self
       end
 
+      # Returns whether the servers of the queue, or this one, were told to take no more requests (see
+      # `RedisIPC::Admin#pause`).
+      # @return [Boolean]
+      # @raise [NotConnectedError] if it was never connected in this process
+      def paused?
+        stats[:paused] == 1
+      end
+
       # Also answers JSON-RPC in the content of a stream's requests. A notification is fulfilled with nil.
       # @param stream [Stream] a stream that is not connected yet; its `on_request` is set
       # @return [self]

@@ -12,6 +12,7 @@ module RedisIPC
       # @yieldreturn [Native::ListServer, Native::ListClient]
       def initialize(queue, callables, serves:, &start)
         @queue = queue
+        @running = {}.compare_by_identity
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
         super(queue, callables, workers: workers, others: [@reporter], labels: { kind: "json_rpc", stream: queue },
@@ -51,7 +52,20 @@ module RedisIPC
       private
 
       def serve_one
-        !serve_next(&:itself).nil? && !abandoned?
+        !serve_next { |request| @running[Thread.current] = request }.nil? && !abandoned?
+      ensure
+        @running.delete(Thread.current)
+      end
+
+      def pass_on(report)
+        report.kind == :slow ? note_frame(report.id) : super
+      end
+
+      # Notes for the record where a method is that runs for long, unless it has just ended.
+      def note_frame(number)
+        # A copy, because other threads begin and end methods meanwhile.
+        thread, request = @running.to_a.find { |_, running| running.number == number }
+        request&.note_frame(ApplicationFrame.of(thread.backtrace || []))
       end
     end
   end

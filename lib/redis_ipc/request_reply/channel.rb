@@ -180,6 +180,13 @@ module RedisIPC
         ChannelState.of(self).connection.stats
       end
 
+      # Returns whether the group or this instance was told to take no more requests, as {Stream#paused?} does.
+      # @return [Boolean]
+      # @raise (see stats)
+      def paused?
+        ChannelState.of(self).connection.paused?
+      end
+
       # Lists the instances that are alive on the channel's stream, of all groups, as {Stream#instances} does.
       # @return [Array<Hash>]
       # @raise (see Stream#instances)

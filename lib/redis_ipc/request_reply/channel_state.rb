@@ -182,11 +182,17 @@ module RedisIPC
     # @return [Stream] a new stream that is not connected
     def build_stream(server = Server.new(self))
       opened = Stream.new(named("stream", stream_name), named("channel", group_name))
-      opened.on_request { |entry| server.state.answer(opened, entry) } if server
+      answer_with(opened, server) if server
       error_handler&.then { |handler| opened.on_error(&handler) }
       middleware(:request).each { |link| opened.around_request(link) }
       middleware(:handler).each { |link| opened.around_handler(link) }
       opened
+    end
+
+    # @return [String, nil] the name of the event that a request is for, if there is such an event
+    def event_name(entry)
+      content = entry.content
+      find_event(content[:event])&.name if well_formed?(content)
     end
 
     # @return [Hash] the content of a request for an event
@@ -225,6 +231,11 @@ module RedisIPC
     end
 
     private
+
+    def answer_with(stream, server)
+      stream.on_request { |entry| server.state.answer(stream, entry) }
+      stream.name_events { |entry| server.state.event_name(entry) }
+    end
 
     def named(what, name)
       name || raise(ArgumentError, "#{channel_class} has no #{what}: call #{what} \"name\"")

@@ -44,11 +44,12 @@ module RedisIPC
     # @param serve [#call] runs the handler for an entry
     # @param report [#call] tells the user of an error
     # @param overrun [#call] tells the user of an entry whose handler outlasts its deadline, and where it is
+    # @param slow [#call] notes where the handler of an entry is that runs for long
     # @return [self]
-    def run(serve:, report:, overrun:)
+    def run(serve:, report:, overrun:, slow:)
       @serve = serve
       @report = report
-      @overrun = overrun
+      @lookers = { overrun: overrun, slow: slow }.freeze
       @reconnected = method(:reconnected)
       @workers.start(@engine.consumers) if @serves
       @dispatchers.start(@engine.dispatchers)
@@ -119,7 +120,9 @@ module RedisIPC
       request.leave
       true
     ensure
-      @running.delete(Thread.current)
+      entry = @running.delete(Thread.current)
+      # The thread was killed.
+      entry.native.vanish if entry && request.nil? && !abandoned?
     end
 
     # Waits for handlers that have returned and left the answer to other threads.
@@ -145,16 +148,16 @@ module RedisIPC
     def pass_on(report)
       case report.kind
       when :settled then run_callbacks(report.id)
-      when :overrun then overrun(report.id)
+      when :overrun, :slow then look(report.id, @lookers.fetch(report.kind))
       else super
       end
     end
 
-    # Tells of a handler, unless it has just ended.
-    def overrun(redis_id)
+    # Calls the looker with an entry and where its handler is, unless that has just ended.
+    def look(redis_id, looker)
       # A copy, because other threads begin and end handlers meanwhile.
       thread, entry = @running.to_a.find { |_, running| running.redis_id == redis_id }
-      @overrun.call(entry, thread.backtrace || []) if thread
+      looker.call(entry, thread.backtrace || []) if thread
     end
 
     def reconnected(outage)

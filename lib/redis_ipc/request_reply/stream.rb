@@ -227,6 +227,24 @@ module RedisIPC
       "#<#{self.class} #{stream_name}/#{group_name} #{connected? ? "connected" : "not connected"}>"
     end
 
+    # Returns whether the group or this instance was told to take no more requests (see `RedisIPC::Admin#pause`). Calls
+    # can be made all the same.
+    # @return [Boolean]
+    # @raise [NotConnectedError] if it was never connected in this process
+    def paused?
+      stats[:paused] == 1
+    end
+
+    # Sets the block that names what the handler runs for an entry, for the record.
+    # @yieldparam entry [Entry]
+    # @yieldreturn [String, nil]
+    # @return [self]
+    # @api private
+    def name_events(&block)
+      @event_name = block
+      self
+    end
+
     # Logs something that is no error.
     # @param text [String]
     # @return [void]
@@ -256,7 +274,8 @@ module RedisIPC
       @logger = settings.logger
       @reveal_errors = settings.reveal_errors
       begin_session(Session.new(self, settings, serves: !@on_request.nil?)) do |session|
-        session.run(serve: method(:serve), report: method(:report), overrun: method(:overrun))
+        session.run(serve: method(:serve), report: method(:report), overrun: method(:overrun),
+                    slow: method(:note_frame))
       end
     end
 
@@ -313,8 +332,14 @@ module RedisIPC
       report(e)
     end
 
+    # Notes for the record where the handler of an entry is.
+    # @return [String, nil] the line of the application
+    def note_frame(entry, backtrace)
+      ApplicationFrame.of(backtrace).tap { |frame| entry.native.note_frame(frame, @event_name&.call(entry)) }
+    end
+
     def overrun(entry, backtrace)
-      frame = ApplicationFrame.of(backtrace)
+      frame = note_frame(entry, backtrace)
       @handler_pipeline.overrun(entry, frame)
       ErrorReport.note("redis_ipc #{stream_name}/#{group_name}: a handler still runs though the deadline of its " \
                        "request has passed, #{entry.age.round(1)} s after Redis got it, at #{frame} (request " \

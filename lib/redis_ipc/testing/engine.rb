@@ -56,7 +56,7 @@ module RedisIPC
       STATS = %i[
         requests fulfilled rejected timed_out failed cancelled overloaded resent answers_unmatched taken redelivered
         answers_sent answers_dropped expired unanswered shed released withdrawn dead_lettered malformed reconnections
-        reports_dropped open_calls held_requests
+        reports_dropped open_calls held_requests paused
       ].to_h { |name| [name, 0] }.freeze
 
       def initialize(stream)

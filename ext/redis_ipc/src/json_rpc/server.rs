@@ -31,6 +31,12 @@ impl NativeListRequest {
         ruby.enc_str_new(&rb_self.held.text, ruby.utf8_encoding())
     }
 
+    /// Notes where the method is that runs, for the record.
+    fn note_frame(_ruby: &Ruby, rb_self: &Self, frame: Option<String>) -> Result<(), Error> {
+        rb_self.held.run(|run| run.frame = frame);
+        Ok(())
+    }
+
     /// Parses the text from byte `start` on. Raises ContentError if that is not JSON.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
         let text = rb_self.held.text.get(start..).unwrap_or_default();
@@ -134,11 +140,14 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     });
     class!(ruby, native, "ListRequest": NativeListRequest {
         get "size" => |it| it.held.text.len();
+        // The number by which the core names it in reports.
+        get "number" => |it| it.held.number.to_string();
         get "given_up?" => |it| it.held.given_up;
         get "answered?" => |it| it.held.is_answered();
         "text", 0 => method0(NativeListRequest::text);
         "load", 1 => method1(NativeListRequest::load);
         "skim", 1 => method1(NativeListRequest::skim);
+        "note_frame", 1 => method1(NativeListRequest::note_frame);
     });
     Ok(())
 }

@@ -32,6 +32,17 @@ impl NativeRequest {
         rb_self.content.read(ruby, &rb_self.held.request.content)
     }
 
+    /// Notes where the handler is, and the name of the event that it runs, for the record.
+    fn note_frame(
+        _ruby: &Ruby,
+        rb_self: &Self,
+        frame: Option<String>,
+        event: Option<String>,
+    ) -> Result<(), Error> {
+        rb_self.held.note_frame(frame, event);
+        Ok(())
+    }
+
     /// Returns "fulfilled" or "rejected" if the answer was in time, "dropped" if it was too late, and nil if there is
     /// none yet.
     fn answered(&self) -> Option<&'static str> {
@@ -47,6 +58,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Request": NativeRequest {
         // Records that the handler has returned.
         get "leave" => |it| it.held.leave();
+        // Records that the thread of the handler was killed.
+        get "vanish" => |it| it.held.vanish();
         get "id" => |it| &*it.held.request.id;
         get "redis_id" => |it| it.held.request.redis_id.to_string();
         get "instance_id" => |it| &*it.held.request.instance_id;
@@ -60,6 +73,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         get "answered" => |it| it.answered();
         get "redelivered?" => |it| it.held.request.may_have_run();
         "content", 0 => method0(NativeRequest::content);
+        "note_frame", 2 => method2(NativeRequest::note_frame);
     });
     Ok(())
 }

@@ -18,7 +18,8 @@ impl NativeReport {
     }
 
     /// Returns the kind of the report: `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is
-    /// over), `:loss` (events may be missing) or `:overrun` (a handler runs on after the deadline of its request).
+    /// over), `:loss` (events may be missing), `:overrun` (a handler runs on after the deadline of its request) or `:slow`
+    /// (a handler runs for long).
     fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
         Ok(ruby.sym_new(match rb_self.0 {
             Report::Failure(_) => "failure",
@@ -26,6 +27,7 @@ impl NativeReport {
             Report::Reconnected(_) => "reconnected",
             Report::Loss(_) => "loss",
             Report::Overrun(_) => "overrun",
+            Report::Slow(_) => "slow",
         }))
     }
 
@@ -37,12 +39,13 @@ impl NativeReport {
         }
     }
 
-    /// Returns the id of the call that has ended, or Redis's id of the request that is overrun. Returns nil for other
-    /// reports.
+    /// Returns the id of the call that has ended, or Redis's id of the request whose handler is overrun or slow. Returns
+    /// nil for other reports.
     fn id(&self) -> Result<Option<String>, Error> {
         Ok(match &self.0 {
             Report::Settled(id) => Some(id.to_string()),
             Report::Overrun(id) => Some(id.to_string()),
+            Report::Slow(id) => Some(id.clone()),
             _ => None,
         })
     }

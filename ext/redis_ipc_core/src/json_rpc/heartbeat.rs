@@ -5,6 +5,8 @@
 //! and lease.
 
 use crate::foundation::runtime::sync::Mutex;
+use crate::json_rpc::instance::Instance;
+use redis::Cmd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,16 @@ impl Heartbeat {
     pub fn has_lapsed(&self) -> bool {
         self.lapsed.swap(false, Ordering::SeqCst)
     }
+}
+
+/// Returns the command that sends a heartbeat.
+pub fn beat(instance: &Instance, heartbeat: &Heartbeat) -> Cmd {
+    let mut command = redis::cmd("ZADD");
+    command
+        .arg(instance.names.servers())
+        .arg(heartbeat.next(instance.endpoint.clock.now()))
+        .arg(&instance.id);
+    command
 }
 
 #[cfg(test)]

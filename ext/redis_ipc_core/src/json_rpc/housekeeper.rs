@@ -4,12 +4,17 @@ use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
-use crate::json_rpc::heartbeat::Heartbeat;
+use crate::foundation::redis::record::writer::{EVERY, RecordWriter, SOONEST};
+use crate::foundation::runtime::handling::Run;
+use crate::json_rpc::heartbeat::{Heartbeat, beat};
+use crate::json_rpc::in_flight::InFlight;
 use crate::json_rpc::instance::{CLOCK_READING, Instance, SETTLED, texts};
 use crate::json_rpc::options::ServerOptions;
+use crate::json_rpc::portrait::Portrait;
+use crate::json_rpc::queue_reader::QueueReader;
 use crate::json_rpc::request_queue::RequestQueue;
 use crate::json_rpc::watch::{Silent, Watch};
-use redis::{Cmd, RedisResult, Value};
+use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -68,16 +73,34 @@ pub struct Housekeeper {
     pub heartbeat: Arc<Heartbeat>,
     /// Whether the last check found too many servers to check them all.
     pub flooded: AtomicBool,
+    /// Writes the record, also while methods hang.
+    pub record: RecordWriter,
+    /// What the record says.
+    pub portrait: Portrait,
+    /// Reads the queue, unless that is paused.
+    pub queue_reader: Arc<QueueReader>,
 }
 
-/// Returns the command that sends a heartbeat.
-pub fn beat(instance: &Instance, heartbeat: &Heartbeat) -> Cmd {
-    let mut command = redis::cmd("ZADD");
-    command
-        .arg(instance.names.servers())
-        .arg(heartbeat.next(instance.endpoint.clock.now()))
-        .arg(&instance.id);
-    command
+/// Something that is done again and again.
+struct Timer {
+    every: Duration,
+    due: Instant,
+}
+
+impl Timer {
+    fn new(every: Duration) -> Self {
+        Self { every, due: Instant::now() }
+    }
+
+    /// Whether it is due. Then it is due again later.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.due <= now;
+        if is_due {
+            self.due = now + self.every;
+        }
+        is_due
+    }
 }
 
 /// Reads a reply of `ZRANGE ... WITHSCORES`.
@@ -107,6 +130,10 @@ impl Housekeeper {
         let holds = self.options.guarantee == Guarantee::AtLeastOnce;
         let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
         let (mut watch, mut clock, mut observes) = (Watch::new(self.options.lease), None, false);
+        let [mut beats, mut records] = [every, EVERY].map(Timer::new);
+        let mut looks = Timer::new(self.options.lease.clamp(SOONEST, EVERY));
+        // The first record was written before the threads were started.
+        records.is_due();
         while !self.instance.endpoint.stop.is_stopped() {
             if connection.is_gone() {
                 connection = self.instance.open()?;
@@ -116,7 +143,14 @@ impl Housekeeper {
                 self.instance.endpoint.clock.read(&mut connection)?;
                 clock = Some(Instant::now());
             }
-            if holds {
+            if records.is_due() {
+                self.record.end_period(&self.portrait);
+                self.obey(self.record.write(&self.portrait, &mut connection), &mut connection)?;
+            } else if looks.is_due() {
+                self.look_at_slow();
+                self.obey(self.record.write_in_trouble(&self.portrait, &mut connection), &mut connection)?;
+            }
+            if holds && beats.is_due() {
                 let asked = Instant::now();
                 self.instance.run(&mut connection, &beat(&self.instance, &self.heartbeat))?;
                 self.heartbeat.shown(asked);
@@ -126,9 +160,24 @@ impl Housekeeper {
                 }
                 observes = !observes;
             }
-            self.instance.endpoint.stop.pause(every);
+            let next = records.due.min(looks.due).min(if holds { beats.due } else { records.due });
+            self.instance.endpoint.stop.pause(next.saturating_duration_since(Instant::now()));
         }
+        // Nothing depends on it: records end by themselves.
+        let _ = self.record.remove(&mut connection);
         Ok(())
+    }
+
+    /// Ends a read that waits in Redis and would still take a request, if this server is to pause from now on.
+    fn obey(&self, is_to_pause: bool, connection: &mut Connection) -> RedisResult<()> {
+        if is_to_pause { self.queue_reader.unblock_once(connection) } else { Ok(()) }
+    }
+
+    /// Has somebody look where the methods are that run for longer than a lease.
+    fn look_at_slow(&self) {
+        let is_slow = |held: &Arc<InFlight>| held.run(Run::is_to_look) == Some(true);
+        let slow = self.portrait.handling.running().into_iter().filter(is_slow);
+        slow.for_each(|held| self.instance.endpoint.report_slow(held.number));
     }
 
     fn take_over_from_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {

@@ -1,6 +1,8 @@
 //! A request that was taken, until its answer is sent.
 
-use std::sync::OnceLock;
+use crate::foundation::runtime::handling::{Handling, Run};
+use crate::foundation::runtime::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,26 +17,50 @@ pub struct InFlight {
     pub text: Vec<u8>,
     /// It has crashed too many servers. It is not to be run, only answered.
     pub given_up: bool,
-    started: OnceLock<Instant>,
+    taken: Instant,
+    state: Mutex<State>,
     answered: AtomicBool,
+}
+
+/// The method of a request.
+#[derive(Debug, Default)]
+struct State {
+    run: Option<Run>,
+    handling: Option<Arc<Handling<InFlight>>>,
 }
 
 impl InFlight {
     /// Creates a request that waits for a thread.
     pub fn new(text: Vec<u8>, given_up: bool) -> Self {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self { number, text, given_up, started: OnceLock::new(), answered: AtomicBool::new(false) }
+        let (taken, state, answered) = (Instant::now(), Mutex::default(), AtomicBool::new(false));
+        Self { number, text, given_up, taken, state, answered }
     }
 
-    /// Records that its method runs.
-    pub fn start(&self) {
-        self.started.get_or_init(Instant::now);
+    /// Records that its method runs. It is looked at once that has run for `patience`.
+    pub fn start(self: &Arc<Self>, handling: &Arc<Handling<Self>>, patience: Duration) {
+        let run = Run::new(patience);
+        let waited = run.since.saturating_duration_since(self.taken);
+        *self.state.lock() = State { run: Some(run), handling: Some(Arc::clone(handling)) };
+        handling.begin(self, waited);
+    }
+
+    /// Reads or changes what is known of its method. `None` if that does not run.
+    pub fn run<T>(&self, look: impl FnOnce(&mut Run) -> T) -> Option<T> {
+        self.state.lock().run.as_mut().map(look)
     }
 
     /// Records that it was answered, or needs no answer. Returns how long it ran. `None` if it was answered before.
     pub fn answer(&self) -> Option<Duration> {
-        let first = !self.answered.swap(true, Ordering::SeqCst);
-        first.then(|| self.started.get().map_or(Duration::ZERO, Instant::elapsed))
+        if self.answered.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let State { run, handling } = std::mem::take(&mut *self.state.lock());
+        let ran = run.map_or(Duration::ZERO, |run| run.since.elapsed());
+        if let Some(handling) = handling {
+            handling.end(self, Some(ran));
+        }
+        Some(ran)
     }
 
     /// Whether it was answered.

@@ -19,6 +19,7 @@ mod options;
 mod outgoing_answer;
 mod outgoing_request;
 mod pending;
+mod portrait;
 mod queue_reader;
 mod reply_reader;
 mod request_queue;

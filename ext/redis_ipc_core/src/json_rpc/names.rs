@@ -7,8 +7,18 @@ use crate::foundation::redis::slots::slot;
 /// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one of them.
 /// Otherwise a queue could share a key with another queue or a stream, and an ACL rule for the keys of one would
 /// include keys of the other.
-const RESERVED: [&str; 8] =
-    ["reply", "processing", "servers", "deliveries", "dead", "inbox", "replies", "instances"];
+const RESERVED: [&str; 10] = [
+    "reply",
+    "processing",
+    "servers",
+    "deliveries",
+    "dead",
+    "stats",
+    "control",
+    "inbox",
+    "replies",
+    "instances",
+];
 /// The length of the part of a reply list's name after the prefix. A shorter one could be guessed.
 const REPLY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
@@ -119,7 +129,17 @@ mod tests {
     #[test]
     fn no_two_queues_share_a_key() {
         assert!(Names::new("app:jobs").is_ok());
-        for name in ["", " ", "a:reply", "a:processing:b", "a:dead", "a:inbox:b", "a:instances"] {
+        for name in [
+            "",
+            " ",
+            "a:reply",
+            "a:processing:b",
+            "a:dead",
+            "a:inbox:b",
+            "a:instances",
+            "a:stats:b",
+            "a:control",
+        ] {
             assert!(Names::new(name).is_err(), "{name}");
         }
     }

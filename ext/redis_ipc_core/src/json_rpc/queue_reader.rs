@@ -7,11 +7,11 @@ use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::link::Link;
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::redis::read_size::{ReadSize, gives_up};
+use crate::foundation::redis::record::control::Control;
 use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
-use crate::json_rpc::heartbeat::Heartbeat;
-use crate::json_rpc::housekeeper::beat;
+use crate::json_rpc::heartbeat::{Heartbeat, beat};
 use crate::json_rpc::instance::{Instance, SETTLED, popped, texts};
 use crate::json_rpc::options::ServerOptions;
 use crate::json_rpc::request_queue::RequestQueue;
@@ -46,6 +46,7 @@ pub struct QueueReader {
     /// How long a read waits in Redis.
     wait: Duration,
     heartbeat: Arc<Heartbeat>,
+    control: Arc<Control>,
     processing: String,
     quiet: Stop,
     ended: Stop,
@@ -72,12 +73,13 @@ pub fn wait(instance: &Instance, options: &ServerOptions) -> Duration {
 }
 
 impl QueueReader {
-    /// Creates a reader that fills `queue`.
+    /// Creates a reader that fills `queue`, unless `control` says that nothing is to be taken.
     pub fn new(
         instance: Arc<Instance>,
         queue: Arc<RequestQueue>,
         options: &ServerOptions,
         heartbeat: Arc<Heartbeat>,
+        control: Arc<Control>,
     ) -> Self {
         let processing = instance.names.processing(&instance.id);
         Self {
@@ -87,6 +89,7 @@ impl QueueReader {
             instance,
             queue,
             heartbeat,
+            control,
             processing,
             quiet: Stop::default(),
             ended: Stop::default(),
@@ -136,6 +139,12 @@ impl QueueReader {
     /// Whether no read of this server can wait in Redis any more, once its thread has ended.
     pub fn takes_nothing(&self) -> bool {
         self.broke.lock().is_none_or(|at| at.elapsed() > SETTLED)
+    }
+
+    /// Ends the read that waits in Redis, without loss. If it does not wait yet, it may take one more request.
+    pub fn unblock_once(&self, connection: &mut Connection) -> RedisResult<()> {
+        let id = self.client.load(Ordering::SeqCst);
+        connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)).map(drop)
     }
 
     fn unblock(&self) {
@@ -193,6 +202,10 @@ impl QueueReader {
             }
             if connection.is_gone() {
                 return Ok(());
+            }
+            if let Some(pause) = self.control.pause() {
+                self.quiet.pause(pause);
+                continue;
             }
             let room = room.min(self.read_size.lock().count(Instant::now()));
             let taken = match self.guarantee {

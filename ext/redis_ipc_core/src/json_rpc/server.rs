@@ -6,18 +6,23 @@ use crate::foundation::redis::client_name::Purpose;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
+use crate::foundation::redis::record::control::Control;
+use crate::foundation::redis::record::keys::RecordKeys;
+use crate::foundation::redis::record::writer::RecordWriter;
 use crate::foundation::redis::running::Running;
+use crate::foundation::runtime::handling::Handling;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
-use crate::json_rpc::heartbeat::Heartbeat;
-use crate::json_rpc::housekeeper::{Housekeeper, beat};
+use crate::json_rpc::heartbeat::{Heartbeat, beat};
+use crate::json_rpc::housekeeper::Housekeeper;
 use crate::json_rpc::in_flight::InFlight;
 use crate::json_rpc::instance::{CLOCK_CHECK, Instance};
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::ServerOptions;
 use crate::json_rpc::outgoing_answer::{AnswerContext, OutgoingAnswer};
+use crate::json_rpc::portrait::{COUNTED, Portrait};
 use crate::json_rpc::queue_reader::{self, QueueReader};
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::RedisResult;
@@ -25,19 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
-
-/// The counters that a server reports.
-const COUNTED: [&str; 9] = [
-    "taken",
-    "redelivered",
-    "expired",
-    "answers_sent",
-    "answers_dropped",
-    "released",
-    "dead_lettered",
-    "reconnections",
-    "reports_dropped",
-];
 
 /// A connected server of a queue.
 pub struct Server {
@@ -47,6 +39,8 @@ pub struct Server {
     writer: Arc<Writer<OutgoingAnswer>>,
     heartbeat: Arc<Heartbeat>,
     options: ServerOptions,
+    handling: Arc<Handling<InFlight>>,
+    control: Arc<Control>,
     queue_reader_thread: Mutex<Option<JoinHandle<()>>>,
     housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -80,9 +74,19 @@ impl Server {
         let heartbeat = Arc::new(Heartbeat::new(options.lease));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
         let wait = queue_reader::wait(&instance, &options);
-        let show = |first: &mut Connection| match holds {
-            true => first.run(&beat(&instance, &heartbeat)).map(drop),
-            false => Ok(()),
+        let (control, handling) = (Arc::new(Control::default()), Arc::<Handling<InFlight>>::default());
+        let keys = RecordKeys::new(instance.names.queue(), "", &instance.id);
+        let endpoint = Arc::clone(&instance.endpoint);
+        let record = RecordWriter::new(endpoint, keys, Arc::clone(&control), options.lease);
+        let portrait = Portrait {
+            instance: Arc::clone(&instance),
+            options: options.clone(),
+            handling: Arc::clone(&handling),
+        };
+        let show = |first: &mut Connection| {
+            // Before the first request is taken: the queue may be paused.
+            record.write(&portrait, first);
+            if holds { first.run(&beat(&instance, &heartbeat)).map(drop) } else { Ok(()) }
         };
         let (first, second) = instance
             .open_both(Purpose::Reader, instance.names.queue(), wait, show)
@@ -100,8 +104,11 @@ impl Server {
                 Arc::clone(&queue),
                 &options,
                 Arc::clone(&heartbeat),
+                Arc::clone(&control),
             )),
             writer: Arc::new(Writer::new(context, first)),
+            handling,
+            control,
             instance,
             queue,
             heartbeat,
@@ -111,14 +118,19 @@ impl Server {
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        server.start_threads(second).map_err(|error| {
+        server.start_threads(second, record, portrait).map_err(|error| {
             server.close();
             server.instance.endpoint.locate(error)
         })?;
         Ok(server)
     }
 
-    fn start_threads(&self, second: Connection) -> Result<(), Error> {
+    fn start_threads(
+        &self,
+        second: Connection,
+        record: RecordWriter,
+        portrait: Portrait,
+    ) -> Result<(), Error> {
         self.writer.start()?;
         let (queue_reader, second) = (Arc::clone(&self.queue_reader), Mutex::new(Some(second)));
         *self.queue_reader_thread.lock() = Some(spawn("rpc-requests", &self.instance.endpoint, move || {
@@ -130,6 +142,9 @@ impl Server {
             options: self.options.clone(),
             heartbeat: Arc::clone(&self.heartbeat),
             flooded: AtomicBool::new(false),
+            record,
+            portrait,
+            queue_reader: Arc::clone(&self.queue_reader),
         };
         *self.housekeeper_thread.lock() =
             Some(spawn("rpc-house", &self.instance.endpoint, move || housekeeper.run())?);
@@ -138,14 +153,14 @@ impl Server {
 
     /// Takes the next request, if one is queued. It does not wait.
     pub fn try_take(&self) -> Option<Arc<InFlight>> {
-        self.queue.try_take().inspect(|held| held.start())
+        self.queue.try_take().inspect(|held| held.start(&self.handling, self.options.lease))
     }
 
     /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         let taken = self.queue.take(interrupt);
         if let Taken::Request(held) = &taken {
-            held.start();
+            held.start(&self.handling, self.options.lease);
         }
         taken
     }
@@ -293,6 +308,7 @@ impl Running for Server {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
         stats.push(("held_requests", self.queue.len() as u64));
+        stats.push(("paused", u64::from(self.control.is_paused())));
         stats
     }
 

@@ -10,6 +10,7 @@ use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
+use crate::foundation::redis::record::writer::RecordWriter;
 use crate::foundation::redis::running::Running;
 use crate::foundation::redis::server_check::open_checked;
 use crate::foundation::runtime::id_source::IdSource;
@@ -29,6 +30,7 @@ use crate::request_reply::membership::options::Options;
 use crate::request_reply::membership::presence::Presence;
 use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
+use crate::request_reply::portrait::Portrait;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command_context::CommandContext;
@@ -50,6 +52,7 @@ use std::thread::JoinHandle;
 pub struct Engine {
     instance: Arc<Instance>,
     registry: Arc<Registry>,
+    record: Arc<RecordWriter>,
     /// The part that makes calls.
     pub calls: Arc<Calls>,
     /// The part that serves requests.
@@ -224,12 +227,16 @@ impl Engine {
             inbox: Arc::clone(inbox),
             consumer: Arc::clone(consumer),
             queue: Arc::clone(&queue),
+            handling: Arc::default(),
             sender: Arc::clone(&sender),
             suspects: Arc::clone(&suspects),
             reader: reader.clone(),
         });
         // With at-most-once delivery no request is started twice.
         let max_deliveries = (options.delivery == Guarantee::AtLeastOnce).then_some(options.max_deliveries);
+        let record = Arc::new(instance.record());
+        let portrait =
+            Portrait { service: Arc::clone(&service), ledger: Arc::clone(&calls.ledger), serves: *serves };
         let blocking_reads = [&reply_reader.read_cancel].into_iter();
         let housekeeper = Housekeeper {
             instance: Arc::clone(instance),
@@ -251,11 +258,16 @@ impl Engine {
             nudge,
             master_watch: MasterWatch::default(),
             news: News::default(),
+            record: Arc::clone(&record),
+            portrait,
         };
         instance.endpoint.report_eviction("requests, answers and the signs of life of the instances", true);
+        // Before the first request is taken: the group may have been told to pause.
+        record.write(&housekeeper.portrait, &mut Arc::clone(&instance.connections));
         let engine = Self {
             instance: Arc::clone(instance),
             registry: Arc::clone(registry),
+            record,
             calls,
             service,
             reply_reader,
@@ -337,6 +349,7 @@ impl Engine {
             self.service.suspects.leave();
             self.marks.clear()?;
         }
+        self.record.remove(&mut Arc::clone(&self.instance.connections))?;
         self.registry.leave()
     }
 }
@@ -350,6 +363,7 @@ impl Running for Engine {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.push(("open_calls", self.calls.ledger.len() as u64));
         stats.push(("held_requests", self.service.queue.len() as u64));
+        stats.push(("paused", u64::from(self.instance.control.is_paused())));
         stats
     }
 

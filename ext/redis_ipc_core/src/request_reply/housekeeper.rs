@@ -4,7 +4,9 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
+use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::record::writer::{self, RecordWriter};
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::nudge::Nudge;
@@ -15,6 +17,7 @@ use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::presence;
 use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
+use crate::request_reply::portrait::Portrait;
 use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::service::Service;
@@ -57,6 +60,10 @@ pub struct Housekeeper {
     pub master_watch: MasterWatch,
     /// The last reported failure, and when it was reported.
     pub news: News,
+    /// Writes the record, also while handlers hang.
+    pub record: Arc<RecordWriter>,
+    /// What the record says.
+    pub portrait: Portrait,
 }
 
 /// How often the reply stream is checked while calls are open. If it is deleted, they lose their answers.
@@ -127,6 +134,8 @@ impl Housekeeper {
             Task::new(self.registry.heartbeat_interval(), |house| house.registry.heartbeat()),
             Task::new(presence::RENEWAL, Self::renew_expiries),
             Task::new(WATCH, Self::watch_replies),
+            Task::new(self.registry.heartbeat_interval().max(writer::SOONEST), Self::write_record_in_trouble),
+            Task::new(writer::EVERY, Self::write_record),
             Task::new(self.registry.dead_after(), |house| house.registry.sweep()),
         ];
         if self.instance.endpoint.connector.has_sentinels() {
@@ -171,7 +180,34 @@ impl Housekeeper {
         }
     }
 
+    /// Writes the record. Nothing depends on it, so that its failure is only reported.
+    fn write_record(&self) -> Result<(), Error> {
+        self.record.end_period(&self.portrait);
+        self.obey(self.record.write(&self.portrait, &mut self.connections()));
+        Ok(())
+    }
+
+    fn write_record_in_trouble(&self) -> Result<(), Error> {
+        self.service.look_at_slow();
+        self.obey(self.record.write_in_trouble(&self.portrait, &mut self.connections()));
+        Ok(())
+    }
+
+    fn connections(&self) -> Arc<Pool> {
+        Arc::clone(&self.instance.connections)
+    }
+
+    /// Ends a read that is blocked and would still take a request, if this instance is to pause from now on.
+    fn obey(&self, is_to_pause: bool) {
+        if is_to_pause {
+            self.service.reader.iter().for_each(|reader| reader.renew());
+        }
+    }
+
     fn take_over(&self) -> Result<(), Error> {
+        if self.portrait.is_paused() {
+            return Ok(());
+        }
         self.take_over.run(|| self.registry.group_lease())
     }
 

@@ -7,6 +7,7 @@ mod asking;
 mod engine;
 mod housekeeper;
 mod membership;
+mod portrait;
 mod protocol;
 mod sending;
 mod serving;

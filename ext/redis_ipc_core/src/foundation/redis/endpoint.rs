@@ -1,6 +1,6 @@
 //! One end of a stream or a queue in this process. It knows how to reach Redis, and where to report.
 
-use crate::error::{Error, Fate, Place};
+use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::foundation::payload::loss::Loss;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::client_name::ClientNames;
@@ -8,6 +8,7 @@ use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::runtime::health::Health;
+use crate::foundation::runtime::incidents::{Incident, Incidents};
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
@@ -32,6 +33,8 @@ pub struct Endpoint {
     pub stop: Stop,
     /// Whether the long-lived connections are up.
     pub health: Health,
+    /// The last incidents, for the record.
+    pub incidents: Incidents,
 }
 
 impl Endpoint {
@@ -51,6 +54,7 @@ impl Endpoint {
             reports: Mailbox::default(),
             stop: Stop::default(),
             health: Health::default(),
+            incidents: Incidents::default(),
         }
     }
 
@@ -69,6 +73,24 @@ impl Endpoint {
     /// Reports an error that no caller gets, and that names its place. If too many reports wait, it is dropped and
     /// counted.
     pub fn report_located(&self, error: Error) {
+        if matches!(error.kind, ErrorKind::Command(_)) {
+            self.note(Incident::Refused, &error.message);
+        }
+        self.offer_failure(error);
+    }
+
+    /// Reports an error that no caller gets, and that names its place, and notes it as an incident of this kind.
+    pub fn report_incident(&self, kind: Incident, error: Error) {
+        self.note(kind, &error.message);
+        self.offer_failure(error);
+    }
+
+    /// Notes an incident.
+    pub fn note(&self, kind: Incident, text: &str) {
+        self.incidents.note(self.clock.now(), kind, text);
+    }
+
+    fn offer_failure(&self, error: Error) {
         if !self.reports.offer(Report::Failure(error)) {
             self.stats.reports_dropped.increment();
         }
@@ -84,13 +106,23 @@ impl Endpoint {
 
     /// Reports that the handler of an entry still runs after its deadline. It is dropped like an error.
     pub fn report_overrun(&self, id: StreamId) {
+        self.note(Incident::Overrun, &format!("the handler of {id} runs on after the deadline"));
         if !self.reports.offer(Report::Overrun(id)) {
+            self.stats.reports_dropped.increment();
+        }
+    }
+
+    /// Reports that the handler of an entry runs for long, so that somebody looks where it is. It is dropped like an
+    /// error, and then it is asked for again.
+    pub fn report_slow(&self, id: impl ToString) {
+        if !self.reports.offer(Report::Slow(id.to_string())) {
             self.stats.reports_dropped.increment();
         }
     }
 
     /// Reports that events may be missing. A loss is never dropped: there are few.
     pub fn report_loss(&self, loss: Loss) {
+        self.note(Incident::Loss, &format!("events of {:?} may be missing: {}", loss.source, loss.cause));
         self.reports.send(Report::Loss(loss));
     }
 
@@ -130,6 +162,7 @@ impl Endpoint {
     pub fn link_restored(&self) {
         self.stats.reconnections.increment();
         if let Some(outage) = self.health.restored() {
+            self.note(Incident::Reconnected, &format!("after an outage of {:.3} s", outage.as_secs_f64()));
             self.reports.send(Report::Reconnected(outage));
         }
     }

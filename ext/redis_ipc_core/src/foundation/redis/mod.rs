@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod pool;
 pub mod read_cancel;
 pub mod read_size;
+pub mod record;
 pub mod redis_options;
 pub mod resp;
 pub mod rights;

@@ -24,6 +24,8 @@ pub enum Report {
     Loss(Loss),
     /// The deadline of this entry has passed, and its handler still runs.
     Overrun(StreamId),
+    /// The handler of this entry runs for long: where it is, is to be noted for the record.
+    Slow(String),
 }
 
 /// The receiver of the end of a watched call. An end is never dropped for want of room, because a callback or a fiber

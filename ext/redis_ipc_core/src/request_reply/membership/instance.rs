@@ -5,6 +5,9 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::record::control::Control;
+use crate::foundation::redis::record::keys::RecordKeys;
+use crate::foundation::redis::record::writer::RecordWriter;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::request_reply::membership::options::Options;
 use crate::request_reply::protocol::names::Names;
@@ -20,6 +23,8 @@ pub struct Instance {
     pub endpoint: Arc<Endpoint>,
     /// The connections for everything but the blocking reads and the writer.
     pub connections: Arc<Pool>,
+    /// What its group is told to do.
+    pub control: Arc<Control>,
 }
 
 impl Instance {
@@ -35,7 +40,8 @@ impl Instance {
         let endpoint = Endpoint::new(place, &options.redis);
         let most = options.max_pool_size.unwrap_or(options.pool_size);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), most));
-        Ok(Self { names, options, endpoint: Arc::new(endpoint), connections })
+        let control = Arc::default();
+        Ok(Self { names, options, endpoint: Arc::new(endpoint), connections, control })
     }
 
     /// This instance as a consumer of its group.
@@ -44,6 +50,13 @@ impl Instance {
         let Names { inbox, group, instance_id, .. } = &self.names;
         let (inbox, group, name) = (inbox.clone(), group.clone(), instance_id.clone());
         GroupConsumer::new(endpoint, connections, inbox, group, name, self.options.room())
+    }
+
+    /// The writer of this instance's record.
+    pub fn record(&self) -> RecordWriter {
+        let keys = RecordKeys::new(self.names.keys.stream(), &self.names.group, &self.names.instance_id);
+        let control = Arc::clone(&self.control);
+        RecordWriter::new(Arc::clone(&self.endpoint), keys, control, self.options.consumer.lease)
     }
 
     /// Creates an error about a group of this stream.

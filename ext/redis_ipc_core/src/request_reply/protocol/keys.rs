@@ -7,7 +7,8 @@ use crate::foundation::payload::limits::check_key_name;
 /// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later
 /// segment of a name may be one of them. Otherwise two names could share a key, and an ACL rule for the keys of one
 /// would include keys of the other.
-const RESERVED: [&str; 6] = ["inbox", "replies", "dead", "instances", "reply", "processing"];
+const RESERVED: [&str; 8] =
+    ["inbox", "replies", "dead", "instances", "stats", "control", "reply", "processing"];
 
 /// The keys of one stream.
 #[derive(Debug, Clone)]
@@ -92,7 +93,18 @@ mod tests {
 
     #[test]
     fn blank_and_colliding_names_are_refused() {
-        for name in ["", "  ", "\t\n", "a:inbox", "a:dead:b", "a:instances", "x:replies:y", "a:reply:b"] {
+        for name in [
+            "",
+            "  ",
+            "\t\n",
+            "a:inbox",
+            "a:dead:b",
+            "a:instances",
+            "x:replies:y",
+            "a:reply:b",
+            "a:stats",
+            "a:control:b",
+        ] {
             assert_eq!(Keys::new(name).unwrap_err().kind, ErrorKind::Argument, "{name:?}");
         }
         for name in ["inbox", "app:production", "a:inboxes"] {

@@ -6,6 +6,7 @@ use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::carried::Context;
+use crate::foundation::runtime::incidents::Incident;
 use crate::foundation::runtime::news::News;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::reply_stream::ReplyStream;
@@ -72,7 +73,8 @@ impl CommandContext {
         let endpoint = &self.instance.endpoint;
         endpoint.stats.answers_dropped.increment();
         let message = format!("an answer was lost: {}", error.message);
-        endpoint.report(Error { message, ..error.clone() }.entry(id));
+        let error = endpoint.locate(Error { message, ..error.clone() }.entry(id));
+        endpoint.report_incident(Incident::AnswerLost, error);
     }
 
     /// Reports once that Redis refuses acknowledgements. One that comes after this instance began to leave is not
@@ -131,7 +133,7 @@ impl CommandContext {
         endpoint.stats.answers_dropped.increment();
         let kind = ErrorKind::Command(Fate::Unknown);
         let error = self.instance.error(kind, reason.as_str(), &held.request.source_group);
-        endpoint.report_located(error.entry(held.id()));
+        endpoint.report_incident(Incident::AnswerLost, error.entry(held.id()));
         if matches!(no_room, NoRoom::ForAnything(_)) {
             return Command::Acknowledge(vec![held.id()]);
         }

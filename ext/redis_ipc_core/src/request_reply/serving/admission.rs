@@ -72,9 +72,10 @@ impl admission::Admission for Admission {
         self.inbox.join(connection)
     }
 
-    /// While Redis refuses answers, a request that is taken would only be lost with this process.
+    /// While Redis refuses answers, a request that is taken would only be lost with this process. An operator may have
+    /// told the group to take nothing, too.
     fn pause(&self) -> Option<Duration> {
-        self.acceptance.pause()
+        self.instance.control.pause().or_else(|| self.acceptance.pause())
     }
 
     fn admit(&self, entries: Vec<RawEntry>, earlier: &HashMap<StreamId, Earlier>) -> Vec<Arc<InFlight>> {

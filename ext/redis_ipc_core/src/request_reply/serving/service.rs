@@ -6,6 +6,7 @@ use crate::foundation::payload::json;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::resp::replies::refused;
+use crate::foundation::runtime::handling::{Handling, Run};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
@@ -20,6 +21,7 @@ use crate::request_reply::tracking::request_queue::RequestQueue;
 use crate::request_reply::tracking::suspects::Suspects;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Reads the requests of an inbox.
 pub type InboxReader = GroupReader<Admission>;
@@ -31,6 +33,8 @@ pub struct Service {
     pub(crate) consumer: Arc<GroupConsumer>,
     /// The requests that are held.
     pub queue: Arc<RequestQueue>,
+    /// The handlers that run.
+    pub handling: Arc<Handling<InFlight>>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) suspects: Arc<Suspects>,
     pub(crate) reader: Option<Arc<InboxReader>>,
@@ -84,9 +88,11 @@ impl Service {
     }
 
     /// Whether a request may start. An expired one never starts.
-    fn may_start(&self, held: &InFlight) -> bool {
+    fn may_start(&self, held: &Arc<InFlight>) -> bool {
         if !held.request.is_past() {
-            held.start();
+            let waited = self.instance.endpoint.clock.now().saturating_sub(held.request.since);
+            let lease = self.instance.options.consumer.lease;
+            held.start(&self.handling, Duration::from_millis(waited), lease);
             return true;
         }
         self.stats().expired.increment();
@@ -114,12 +120,14 @@ impl Service {
             Ok(_) => {
                 self.stats().withdrawn.increment();
                 self.queue.finish(held.id());
+                held.vanish();
                 false
             }
             Err(error) => {
                 // It is not known whether the request is acknowledged, so it must not run.
                 self.instance.endpoint.report(error.entry(held.id()));
                 self.queue.finish(held.id());
+                held.vanish();
                 false
             }
         }
@@ -231,6 +239,13 @@ impl Service {
             request.id, request.source_group
         );
         self.instance.endpoint.report(Error::new(ErrorKind::Unanswered, message).entry(held.id()));
+    }
+
+    /// Has somebody look where the handlers are that run for longer than a lease.
+    pub(crate) fn look_at_slow(&self) {
+        let is_slow = |held: &Arc<InFlight>| held.run(Run::is_to_look) == Some(true);
+        let slow = self.handling.running().into_iter().filter(is_slow);
+        slow.for_each(|held| self.instance.endpoint.report_slow(held.id()));
     }
 
     /// Gives back requests that have waited too long for a consumer, because another instance may be free.

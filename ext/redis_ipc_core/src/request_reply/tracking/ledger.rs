@@ -7,6 +7,7 @@ use crate::foundation::runtime::staggered_wake::Sleeper;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::{self, Ending};
 use crate::request_reply::protocol::entry::Answer;
+use crate::request_reply::tracking::outcomes::{Ends, Outcomes};
 use crate::request_reply::tracking::whereabouts::Whereabouts;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -43,6 +44,9 @@ pub struct Ticket {
     pub asked: Instant,
     /// How it ends: its outcome is waited for here.
     pub ending: Ending<Outcome, Progress>,
+    outcomes: Arc<Outcomes>,
+    /// Where its end is counted.
+    ends: Arc<Ends>,
 }
 
 /// How far a call has come.
@@ -68,7 +72,7 @@ impl Sleeper for Ticket {
 }
 
 impl Ticket {
-    fn new(id: Id, to: &str, timeout: Duration) -> Self {
+    fn new(id: Id, to: &str, timeout: Duration, outcomes: &Arc<Outcomes>) -> Self {
         let asked = Instant::now();
         let ending = Ending::new(Progress {
             sent: Sent::No,
@@ -76,22 +80,29 @@ impl Ticket {
             confirmed_on: None,
             whereabouts: None,
         });
-        Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
+        let (ends, outcomes) = (outcomes.of(to), Arc::clone(outcomes));
+        Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending, outcomes, ends }
     }
 
     /// Ends the call. Only the first end counts. Returns false if the call had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
-        self.ending.settle(self.id, |_| true, || outcome)
+        self.ending.settle(self.id, |_| true, || self.counted(outcome))
     }
 
     /// Ends the call like [`Ticket::finish`], but leaves waiting threads asleep until `Ticket::rouse`.
     pub fn finish_quietly(&self, outcome: Outcome) -> bool {
-        self.ending.settle_quietly(self.id, |_| true, || outcome)
+        self.ending.settle_quietly(self.id, |_| true, || self.counted(outcome))
     }
 
     /// Ends the call if nothing of it was ever written. Then nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
-        self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)
+        self.ending.settle(self.id, |progress| progress.sent == Sent::No, || self.counted(outcome()))
+    }
+
+    /// Counts how the call ends.
+    fn counted(&self, outcome: Outcome) -> Outcome {
+        self.outcomes.count(&self.ends, &outcome, self.asked.elapsed());
+        outcome
     }
 
     /// Returns how many whole ms are left until the deadline. `None` if it is too late to send the request.
@@ -170,12 +181,14 @@ impl Ticket {
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: Mutex<HashMap<Id, Arc<Ticket>>>,
+    /// How the calls ended.
+    pub outcomes: Arc<Outcomes>,
 }
 
 impl Ledger {
     /// Opens a call. Returns `None` if `most` are open already.
     pub fn open(&self, id: Id, to: &str, timeout: Duration, most: usize) -> Option<Arc<Ticket>> {
-        let ticket = Arc::new(Ticket::new(id, to, timeout));
+        let ticket = Arc::new(Ticket::new(id, to, timeout, &self.outcomes));
         let mut open = self.open.lock();
         if open.len() >= most {
             return None;

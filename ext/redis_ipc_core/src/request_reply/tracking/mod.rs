@@ -3,6 +3,7 @@
 
 pub mod in_flight;
 pub mod ledger;
+pub mod outcomes;
 pub mod rejection;
 pub mod request_queue;
 pub mod suspects;

@@ -75,12 +75,16 @@ mod tests {
         }))
     }
 
+    fn start(queue: &RequestQueue) {
+        queue.try_take().unwrap().start(&Arc::default(), Duration::ZERO, Duration::MAX);
+    }
+
     #[test]
     fn only_what_is_stuck_in_the_queue_is_removed() {
         let queue = RequestQueue::new(1);
         queue.push(held(1));
         queue.push(held(2));
-        queue.try_take().unwrap().start();
+        start(&queue);
         assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
         let stuck: Vec<_> = queue.remove_stuck(Duration::ZERO).iter().map(|held| held.id().seq).collect();
         assert_eq!(stuck, [2]);
@@ -94,7 +98,7 @@ mod tests {
         queue.push(held(1));
         assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
         assert_eq!(queue.room(), 4);
-        queue.try_take().unwrap().start();
+        start(&queue);
         queue.push(held(2));
         std::thread::sleep(Duration::from_millis(10));
         assert_eq!(queue.remove_stuck(Duration::from_millis(10)).len(), 1);

@@ -10,6 +10,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::resp::replies::{self, refused, unexpected};
+use crate::foundation::runtime::incidents::Incident;
 use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -236,6 +237,9 @@ impl DeadLetters {
             endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(id));
         }
         endpoint.stats.dead_lettered.increment();
+        // The reason may hold what an exception says, which is not for everybody.
+        let text = format!("{id} (delivery {})", letter.entry.deliveries);
+        endpoint.note(Incident::DeadLetter, &text);
         Ok(())
     }
 

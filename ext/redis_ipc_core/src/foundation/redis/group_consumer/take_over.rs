@@ -6,6 +6,7 @@ use crate::foundation::redis::clock::Step;
 use crate::foundation::redis::group_consumer::admission::{Admission, Earlier, HeldEntry};
 use crate::foundation::redis::group_consumer::consumer::{AT_ONCE, Delivered, GroupConsumer, STEP};
 use crate::foundation::redis::resp::replies::{self, ClaimedEntry, unexpected};
+use crate::foundation::runtime::incidents::Incident;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::Value;
@@ -222,6 +223,7 @@ impl<A: Admission> TakeOver<A> {
             let left = self.consumer.leave(&suspects);
             self.admission.give_up_unreadable(&claimed.unreadable);
             let admitted = self.admission.admit(claimed.entries, &claimed.earlier);
+            self.note(&admitted);
             self.queue.push_all(admitted);
             left?;
             scan.cursor = claimed.cursor;
@@ -232,6 +234,18 @@ impl<A: Admission> TakeOver<A> {
         // The entries that were not examined may be suspects too.
         scan.left |= kept || last.left;
         Ok(Some(scan))
+    }
+
+    /// Notes as an incident what others held that died or hung. What they gave back counts as not delivered.
+    fn note(&self, admitted: &[Arc<A::Held>]) {
+        let taken: Vec<_> = admitted.iter().filter(|held| held.deliveries() > 1).collect();
+        if let Some(first) = taken.first() {
+            let (id, deliveries, more) = (first.key(), first.deliveries(), taken.len() - 1);
+            let others = if more == 0 { String::new() } else { format!(" and {more} others") };
+            let text =
+                format!("{id} (delivery {deliveries}){others}: the instance that held it died or hung");
+            self.consumer.endpoint.note(Incident::TakeOver, &text);
+        }
     }
 
     /// Whether a suspect was taken within the last lease and is not finished. A suspect that has run for a whole

@@ -1,0 +1,237 @@
+//! Writes the record of an instance, and reads what its group is told to do.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::record::access::{AboutKey, Access};
+use crate::foundation::redis::record::control::Control;
+use crate::foundation::redis::record::keys::RecordKeys;
+use crate::foundation::redis::record::subject::{RunningHandler, Subject};
+use crate::foundation::redis::resp::replies::refused;
+use crate::foundation::runtime::series::{PERIOD, Series};
+use crate::foundation::runtime::sync::Mutex;
+use redis::{Cmd, Value};
+use serde_json::{Value as Json, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How often the record is written.
+pub const EVERY: Duration = PERIOD;
+/// The shortest time between two records of an instance in trouble.
+pub const SOONEST: Duration = Duration::from_secs(1);
+/// How long a record outlives its instance.
+const KEPT: Duration = Duration::from_secs(600);
+/// How long a group is known in which nobody writes records any more.
+const GROUP_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How long an index outlives its last record.
+const INDEX_KEPT: Duration = Duration::from_secs(8 * 86_400);
+/// How often the index is freed of what is over.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The refusals of a node of a cluster that does not have the key now.
+const MOVING: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
+/// The most running handlers in a record.
+const MOST_RUNNING: usize = 16;
+
+/// Writes the record of one instance.
+pub struct RecordWriter {
+    endpoint: Arc<Endpoint>,
+    keys: RecordKeys,
+    control: Arc<Control>,
+    /// After this long a handler counts as slow.
+    lease: Duration,
+    started: OnceLock<u64>,
+    state: Mutex<State>,
+    /// What was last reported of a record that could not be written, and of a control key that could not be read.
+    /// Each is reported once, because it says the same each time.
+    reported: [Mutex<String>; 2],
+    /// What the counters of trouble were when the record was last written.
+    trouble: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    series: Series,
+    swept: Option<Instant>,
+}
+
+impl RecordWriter {
+    /// Creates the writer of an instance. It counts as started when it first writes. `control` learns what the group is told to do.
+    pub fn new(endpoint: Arc<Endpoint>, keys: RecordKeys, control: Arc<Control>, lease: Duration) -> Self {
+        let (reported, trouble, started) = (Default::default(), AtomicU64::new(0), OnceLock::new());
+        Self { endpoint, keys, control, lease, started, state: Mutex::default(), reported, trouble }
+    }
+
+    /// Writes the record, and reads the control key. Returns true if the instance is to pause from now on. A failure is
+    /// reported, and nothing else depends on it.
+    pub fn write(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
+        self.note_trouble(subject);
+        let mut commands = vec![(&self.keys.record, self.set(subject)), (&self.keys.index, self.index())];
+        let is_to_sweep = self.state.lock().swept.is_none_or(|at| at.elapsed() >= SWEEP);
+        if is_to_sweep {
+            commands.extend(self.sweep().map(|command| (&self.keys.index, command)));
+            self.state.lock().swept = Some(Instant::now());
+        }
+        self.write_and_learn(commands, by)
+    }
+
+    /// Runs the commands that write, and reads the control key with them. Returns whether the instance is to pause from
+    /// now on.
+    fn write_and_learn<'a>(&'a self, mut commands: Vec<AboutKey<'a>>, by: &mut dyn Access) -> bool {
+        let mut look = redis::cmd("GET");
+        look.arg(&self.keys.control);
+        commands.push((&self.keys.control, look));
+        let replies = by.run_about(&self.endpoint, &commands);
+        replies.map_or_else(|error| self.fail(error), |replies| self.learn(replies))
+    }
+
+    /// Ends a period of the record's series. Call it every [`EVERY`], before [`RecordWriter::write`].
+    pub fn end_period(&self, subject: &dyn Subject) {
+        self.state.lock().series.end_period(subject.totals());
+    }
+
+    /// Writes the record before its time, if a handler runs for longer than a lease, or a counter of trouble has moved.
+    /// Returns what [`RecordWriter::write`] does.
+    pub fn write_in_trouble(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
+        let is_slow = subject.running().iter().any(|handler| handler.since.elapsed() >= self.lease);
+        let is_needed = self.note_trouble(subject) || is_slow;
+        is_needed && self.write_and_learn(vec![(&self.keys.record, self.set(subject))], by)
+    }
+
+    /// Removes the record, because the instance leaves in order.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn remove(&self, by: &mut dyn Access) -> Result<(), Error> {
+        let (mut delete, mut forget) = (redis::cmd("DEL"), redis::cmd("ZREM"));
+        delete.arg(&self.keys.record);
+        forget.arg(&self.keys.index).arg(&self.keys.member);
+        let commands = [(&self.keys.record, delete), (&self.keys.index, forget)];
+        by.run_about(&self.endpoint, &commands).map(drop)
+    }
+
+    /// Returns whether counters of trouble have moved since the last record.
+    fn note_trouble(&self, subject: &dyn Subject) -> bool {
+        let now = self.endpoint.incidents.count() + subject.totals().failed;
+        self.trouble.swap(now, Ordering::Relaxed) != now
+    }
+
+    /// Acts on the replies to a record, of which the last is the value of the control key.
+    fn learn(&self, mut replies: Vec<Value>) -> bool {
+        let told = replies.pop().map_or(Value::Nil, |reply| reply);
+        if let Err(error) = self.check(&replies) {
+            self.fail(error);
+        }
+        let read = match refused(told) {
+            Ok(value) => self.control.learn(&value, &self.keys.instance),
+            Err(error) => Err(self.endpoint.connector.explain(&error, Fate::Unknown)),
+        };
+        read.unwrap_or_else(|error| {
+            let message =
+                format!("the control key {:?} cannot be read: {}", self.keys.control, error.message);
+            let [_, reported] = &self.reported;
+            self.report_once(Error { message, ..error }, reported)
+        })
+    }
+
+    fn check(&self, replies: &[Value]) -> Result<(), Error> {
+        // While a slot of a cluster moves, the next record finds its way.
+        let is_refusal = |reply: &&Value| match reply {
+            Value::ServerError(error) => !MOVING.contains(&error.code()),
+            _ => false,
+        };
+        let refusal = replies.iter().filter(is_refusal).cloned().find_map(|reply| refused(reply).err());
+        refusal.map_or(Ok(()), |error| Err(self.endpoint.connector.explain(&error, Fate::Unknown)))
+    }
+
+    /// Reports that the record could not be written, unless others report why: Redis cannot be reached. Returns false,
+    /// because nothing was read either.
+    fn fail(&self, error: Error) -> bool {
+        if !matches!(error.kind, ErrorKind::Command(_)) {
+            return false;
+        }
+        let message = format!("the record of this instance was not written: {}", error.message);
+        let [reported, _] = &self.reported;
+        self.report_once(Error { message, ..error }, reported)
+    }
+
+    fn report_once(&self, error: Error, reported: &Mutex<String>) -> bool {
+        let before = std::mem::replace(&mut *reported.lock(), error.message.clone());
+        if before != error.message && !self.endpoint.stop.is_stopped() {
+            self.endpoint.report(error);
+        }
+        false
+    }
+
+    fn index(&self) -> Cmd {
+        let now = self.endpoint.clock.now();
+        let mut add = redis::cmd("ZADD");
+        add.arg(&self.keys.index).arg(now + ms(KEPT)).arg(&self.keys.member);
+        add.arg(now + ms(GROUP_KEPT)).arg(&self.keys.group_member);
+        add
+    }
+
+    fn sweep(&self) -> [Cmd; 2] {
+        let (mut remove, mut keep) = (redis::cmd("ZREMRANGEBYSCORE"), redis::cmd("PEXPIRE"));
+        remove.arg(&self.keys.index).arg("-inf").arg(self.endpoint.clock.now());
+        keep.arg(&self.keys.index).arg(ms(INDEX_KEPT));
+        [remove, keep]
+    }
+
+    fn set(&self, subject: &dyn Subject) -> Cmd {
+        let mut set = redis::cmd("SET");
+        set.arg(&self.keys.record).arg(self.record(subject).to_string()).arg("PX").arg(ms(KEPT));
+        set
+    }
+
+    /// Returns the record (docs/protocol.md, "The record").
+    fn record(&self, subject: &dyn Subject) -> Json {
+        let (keys, now) = (&self.keys, self.endpoint.clock.now());
+        let mut running = subject.running();
+        running.sort_by_key(|handler| handler.since);
+        let busy = running.len();
+        running.truncate(MOST_RUNNING);
+        let histograms = subject.histograms().into_iter().map(|(name, found)| (name, found.to_json()));
+        let mut record = json!({
+            "v": 1,
+            "kind": subject.kind(),
+            "stream": keys.stream,
+            "group": keys.group,
+            "instance": keys.instance,
+            "host": gethostname::gethostname().to_string_lossy(),
+            "pid": std::process::id(),
+            "gem": env!("CARGO_PKG_VERSION"),
+            "started": self.started.get_or_init(|| now),
+            "written": now,
+            "settings": subject.settings(),
+            "paused": self.control.is_paused(),
+            "handlers": subject.handlers(),
+            "busy": busy,
+            "running": running.iter().map(|handler| row(handler, now)).collect::<Vec<_>>(),
+            "counters": subject.counters().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "outcomes": subject.outcomes(),
+            "incidents": self.endpoint.incidents.to_json(),
+            "series": self.state.lock().series.to_json(),
+            "histograms": histograms.collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        if let Some(events) = subject.events() {
+            record["events"] = events;
+        }
+        record
+    }
+}
+
+fn row(handler: &RunningHandler, now: u64) -> Json {
+    json!({
+        "id": handler.id,
+        "from": handler.from,
+        "event": handler.event,
+        "delivery": handler.delivery,
+        "since": now.saturating_sub(ms(handler.since.elapsed())),
+        "frame": handler.frame,
+    })
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
