@@ -358,8 +358,8 @@ RSpec.describe "events of channels" do
         looks += 1
         redis.info("commandstats").dig(name, "calls").to_i
       end
-      # One connection to check the server, one that subscribes, and one for the counters.
-      eventually { calls.call("client|setname") >= 3 }
+      # One connection to check the server, one that subscribes, one for the counters, and one for the record.
+      eventually { calls.call("client|setname") >= 4 }
       redis.config(:resetstat)
       started = now
       looks = 0

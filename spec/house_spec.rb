@@ -43,7 +43,8 @@ RSpec.describe "the imports between folders" do
     "events/live" => %w[events/backlog],
     "events/wal" => %w[events/backlog],
     "events/forward" => %w[events/wal],
-    "events" => %w[events/consumer_group events/lanes events/live events/forward],
+    "events/recorded" => %w[events/common],
+    "events" => %w[events/recorded events/consumer_group events/lanes events/live events/forward],
     "observer" => %w[request_reply json_rpc events]
   )
 

@@ -11,7 +11,9 @@ module RedisIPC
       # What reads the values of keys.
       VALUES = "+get +type +memory|usage +hlen +hgetall +llen +lrange +scard +smembers +zcard +zrange"
       TRACKING = %w[+client|id +client|tracking +subscribe &__redis__:invalidate].freeze
-      private_constant :COMMON, :SHARDED, :VALUES, :TRACKING
+      # What a consumer without a stream needs for its record.
+      RECORD = Roles.record_without_stream("*").freeze
+      private_constant :COMMON, :SHARDED, :VALUES, :TRACKING, :RECORD
 
       class << self
         def event_subscriber(channels: [], patterns: [], shard_channels: [])
@@ -20,19 +22,19 @@ module RedisIPC
           raise ArgumentError, "name channels:, patterns: or shard_channels:" if words.empty?
 
           sharded = SHARDED if words.key?("+ssubscribe")
-          [*COMMON, *sharded, *words.keys, *words.values.flatten.map { |name| "&#{name}" }]
+          [*COMMON, *sharded, *words.keys, *words.values.flatten.map { |name| "&#{name}" }, *RECORD]
         end
 
         def key_subscriber(keys:, values: false, fields: false)
           keys = checked(keys)
           channels = keys.map { |key| "&__#{"sub" if fields}keyspace@0__:#{key}" }
           [*COMMON, "+config|get", "+psubscribe", *channels,
-           *("(#{keys.map { |key| "%R~#{key}" }.join(" ")} #{VALUES})" if values)]
+           *("(#{keys.map { |key| "%R~#{key}" }.join(" ")} #{VALUES})" if values), *RECORD]
         end
 
         # Redis has no rights on prefixes: it tells who tracks of any key.
         def key_tracker
-          [*COMMON, *TRACKING]
+          [*COMMON, *TRACKING, *RECORD]
         end
 
         private

@@ -70,7 +70,7 @@ module RedisIPC
 
         def event_forwarder(stream:, slot:, partitions: nil)
           keys, checkpoints = beside(stream, partitions, "#{named("slot", slot)}:forwarded")
-          ["+time", "+select", "(#{keys} #{checkpoints} #{FORWARDED})"]
+          ["+time", "+select", "(#{keys} #{checkpoints} #{FORWARDED})", *record_without_stream(group(slot))]
         end
 
         def event_consumer(stream:, group:, partitions: nil)
@@ -78,7 +78,13 @@ module RedisIPC
           group = group(group)
           keys = streams(stream, partitions).map { |name| "~#{name}" }
           ["+time", "+select", "(#{keys.join(" ")} #{EVENTS})", "(~#{stream}:dead:#{group} #{DEAD})",
-           "(~#{stream}:events:#{group} #{LANES})"]
+           "(~#{stream}:events:#{group} #{LANES})", *record(stream, group)]
+        end
+
+        # Returns what a consumer of events without a stream needs for its record.
+        # @param group [String] the name of the consumer, or a pattern
+        def record_without_stream(group)
+          record("redis_ipc:events", group)
         end
 
         private

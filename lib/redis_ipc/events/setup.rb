@@ -280,6 +280,8 @@ module RedisIPC
         read_concurrency(state, code)
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
         code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, source.attempts)))
+        # A replay is over soon, and leaves nothing behind.
+        given[:record] = false if state.said(:limit)
         @core, @callables = Settings.for_core(for_core(given))
         @redis = Native::EventConsumer.check_options(@core)
       end

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// A consumer of any source, bound to the process that started it.
 #[magnus::wrap(class = "RedisIPC::Native::EventConsumer", free_immediately, size)]
-pub struct NativeEventConsumer(ProcessBound<Arc<Box<dyn Consumer>>>, Records);
+pub struct NativeEventConsumer(ProcessBound<Arc<Arc<dyn Consumer>>>, Records);
 
 /// Counts how exactly-once handling ended by the records in the application's database.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl NativeEventConsumer {
         Ok(Self(bound, Records::default()))
     }
 
-    fn consumer(&self, ruby: &Ruby) -> Result<&Arc<Box<dyn Consumer>>, Error> {
+    fn consumer(&self, ruby: &Ruby) -> Result<&Arc<Arc<dyn Consumer>>, Error> {
         self.0.get_or(ruby, "the consumer was started before this process was forked; start it again here")
     }
 

@@ -18,6 +18,7 @@ mod lanes;
 mod live;
 mod operating;
 mod publisher;
+mod recorded;
 mod sending;
 mod start;
 mod wal;

@@ -7,7 +7,9 @@ use crate::events::consumer_group::event_consumer::EventConsumer;
 use crate::events::forward::forward_consumer::ForwardConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
 use crate::events::live::live_consumer::LiveConsumer;
+use crate::events::recorded::recorded_consumer::RecordedConsumer;
 use crate::events::wal::wal_consumer::WalConsumer;
+use std::sync::Arc;
 
 /// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready. A live source or a
 /// log has no stream and no group: then `stream` is the name by which losses are reported.
@@ -34,19 +36,28 @@ use crate::events::wal::wal_consumer::WalConsumer;
 /// # Ok(())
 /// # }
 /// ```
-pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<Box<dyn Consumer>, Error> {
+pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Arc<dyn Consumer>, Error> {
+    let consumer = begin(stream, group, options.clone())?;
+    if !options.is_recorded {
+        return Ok(consumer);
+    }
+    let recorded = RecordedConsumer::start(Arc::clone(&consumer), stream, group, &options);
+    Ok(Arc::new(recorded.inspect_err(|_| consumer.close())?))
+}
+
+fn begin(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<Arc<dyn Consumer>, Error> {
     if let Some(live) = options.live.take() {
-        return Ok(Box::new(LiveConsumer::start(stream, &options, live)?));
+        return Ok(Arc::new(LiveConsumer::start(stream, &options, live)?));
     }
     if let Some(wal) = options.wal.take() {
         if let Some(forward) = options.forward.take() {
-            return Ok(Box::new(ForwardConsumer::start(stream, options, wal, forward)?));
+            return Ok(Arc::new(ForwardConsumer::start(stream, options, wal, forward)?));
         }
-        return Ok(Box::new(WalConsumer::start(stream, options, wal)?));
+        return Ok(Arc::new(WalConsumer::start(stream, options, wal)?));
     }
     if options.order.is_some() {
-        Ok(Box::new(LaneConsumer::start(stream, group, options)?))
+        Ok(Arc::new(LaneConsumer::start(stream, group, options)?))
     } else {
-        Ok(Box::new(EventConsumer::start(stream, group, options)?))
+        Ok(Arc::new(EventConsumer::start(stream, group, options)?))
     }
 }

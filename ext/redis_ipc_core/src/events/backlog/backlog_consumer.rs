@@ -9,6 +9,8 @@ use crate::events::common::in_flight::InFlight;
 use crate::events::common::key_hash::hash;
 use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::runtime::losses::Losses;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::waiting::Interrupt;
@@ -25,6 +27,8 @@ pub struct Handout {
     pub done: Counter,
     /// How many events were given up on.
     pub failed: Counter,
+    /// The last losses that were reported, and not handed to a worker.
+    pub losses: Losses,
     batch_size: usize,
     is_closed: AtomicBool,
 }
@@ -32,8 +36,8 @@ pub struct Handout {
 impl Handout {
     /// Creates the handout of a backlog.
     pub fn new(backlog: Arc<Backlog>, batch_size: usize) -> Self {
-        let (done, failed, is_closed) = (Counter::default(), Counter::default(), AtomicBool::new(false));
-        Self { backlog, done, failed, batch_size, is_closed }
+        let (done, failed, losses) = Default::default();
+        Self { backlog, done, failed, losses, batch_size, is_closed: AtomicBool::new(false) }
     }
 
     /// Stops all retries. Returns true the first time.
@@ -85,6 +89,11 @@ pub trait BacklogConsumer: Send + Sync {
 
     /// Stops everything, and waits for its threads.
     fn end(&self);
+
+    /// Does what [`Consumer::endpoint`] does.
+    fn redis(&self) -> Option<&Arc<Endpoint>> {
+        None
+    }
 
     /// Whether its events are ordered by keys, which can be paused.
     fn has_keys(&self) -> bool {
@@ -200,6 +209,14 @@ impl<C: BacklogConsumer> Consumer for C {
 
     fn lag(&self) -> Result<Option<u64>, Error> {
         self.behind()
+    }
+
+    fn losses(&self) -> Vec<serde_json::Value> {
+        self.handout().losses.rows()
+    }
+
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.redis()
     }
 
     fn stats(&self) -> Vec<(&'static str, u64)> {

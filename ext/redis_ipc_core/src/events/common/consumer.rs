@@ -6,6 +6,8 @@ use crate::events::common::forward_options::Naming;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::waiting::Interrupt;
 use std::sync::Arc;
@@ -113,6 +115,35 @@ pub trait Consumer: Send + Sync {
     ///
     /// Redis cannot be reached or refuses.
     fn lag(&self) -> Result<Option<u64>, Error>;
+
+    /// Returns [`Consumer::lag`] and [`Consumer::progress`] of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn position(&self) -> Result<(Option<u64>, Progress), Error> {
+        Ok((self.lag()?, self.progress()?))
+    }
+
+    /// Returns the last losses that were reported, and not handed to a worker, as the record shows them.
+    fn losses(&self) -> Vec<serde_json::Value> {
+        self.endpoint().map(|endpoint| endpoint.losses.rows()).unwrap_or_default()
+    }
+
+    /// Returns its Redis. `None` if its source is none.
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        None
+    }
+
+    /// Returns its pooled connections, if it has any.
+    fn connections(&self) -> Option<&Arc<Pool>> {
+        None
+    }
+
+    /// Returns its unguessable name in its group, if it has one.
+    fn instance(&self) -> Option<String> {
+        None
+    }
 
     /// Returns by name the counters of events since the start, and what is held now.
     fn stats(&self) -> Vec<(&'static str, u64)>;

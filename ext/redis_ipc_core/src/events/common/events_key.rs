@@ -11,3 +11,11 @@ pub fn of(stream: &str, group: &str) -> String {
 pub fn marker(group: &str) -> String {
     format!("{group}:lanes")
 }
+
+/// The name in place of a stream's under which consumers without a stream write their records.
+pub const WITHOUT_STREAM: &str = "redis_ipc:events";
+
+/// Whether a key is of such a record. What happens to it is no event: a consumer of all keys would make events itself.
+pub fn is_of_record(key: &[u8]) -> bool {
+    key.strip_prefix(WITHOUT_STREAM.as_bytes()).is_some_and(|rest| rest.starts_with(b":stats"))
+}

@@ -209,6 +209,21 @@ impl InFlight {
         self.start_after(0, Instant::now());
     }
 
+    /// Whether a worker has it.
+    pub fn is_running(&self) -> bool {
+        self.stage.load(Ordering::SeqCst) == Stage::Running as u8
+    }
+
+    /// Returns when a worker took it, and how many other events that worker handles first.
+    pub fn started(&self) -> (Instant, usize) {
+        *self.started.lock()
+    }
+
+    /// Returns when it came into being, in ms: in Redis, or here, if it is of a log.
+    pub fn came_at(&self) -> u64 {
+        if self.transaction.is_some() { self.received_ms } else { self.id.ms }
+    }
+
     /// Returns how long a worker has had it. The time of events that were taken together is shared among them.
     pub fn ran(&self, now: Instant) -> Duration {
         let (at, before) = *self.started.lock();

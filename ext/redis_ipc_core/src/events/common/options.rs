@@ -151,6 +151,8 @@ pub struct ConsumerOptions {
     pub wal: Option<WalOptions>,
     /// The stream that the changes of the log are written to. `None` means that they are handed out.
     pub forward: Option<ForwardOptions>,
+    /// Whether it writes a record.
+    pub is_recorded: bool,
 }
 
 impl ConsumerOptions {
@@ -190,6 +192,7 @@ impl ConsumerOptions {
             live: top.value("live").map(LiveOptions::parse).transpose()?,
             wal,
             forward: top.value("forward").map(ForwardOptions::parse).transpose()?,
+            is_recorded: top.boolean("record")?.unwrap_or(true),
         };
         if options.lease < Duration::from_millis(100) {
             return Err(top.refuse("lease", "at least 0.1 s"));

@@ -372,6 +372,18 @@ impl Consumer for EventConsumer {
         read.ok_or_else(|| self.consumer.endpoint.locate(explain(unexpected())))
     }
 
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        Some(&self.consumer.endpoint)
+    }
+
+    fn connections(&self) -> Option<&Arc<Pool>> {
+        Some(&self.consumer.connections)
+    }
+
+    fn instance(&self) -> Option<String> {
+        Some(self.consumer.name.to_string())
+    }
+
     fn seek(&self, to: From) -> Result<StreamId, Error> {
         let endpoint = &self.consumer.endpoint;
         let reached = operating::seek(&self.consumer, to).map_err(|error| endpoint.locate(error))?;

@@ -9,6 +9,7 @@ use crate::events::common::options::ConsumerOptions;
 use crate::events::common::wal_options::{WalOptions, WalOrder};
 use crate::events::forward::forwarder::{Forwarder, Target};
 use crate::events::wal::wal_consumer::WalConsumer;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stop::Stop;
@@ -87,7 +88,10 @@ impl Work {
                 taken = events;
             }
             let losses = taken.iter().filter_map(|event| event.loss.as_deref());
-            losses.for_each(|loss| self.target.wal.source().reports.send(Report::Loss(loss.clone())));
+            losses.for_each(|loss| {
+                self.target.wal.handout().losses.note(loss);
+                self.target.wal.source().reports.send(Report::Loss(loss.clone()));
+            });
             let changes: Vec<_> = taken.iter().filter(|event| event.loss.is_none()).cloned().collect();
             let written = self.write(&changes, &[]).and_then(|()| self.target.wal.done(&taken));
             self.taken.lock().clear();
@@ -154,6 +158,10 @@ impl BacklogConsumer for ForwardConsumer {
     fn write(&self, events: &[Arc<InFlight>], namings: &[Naming]) -> Result<(), Error> {
         self.work.write(events, namings)?;
         self.done(events)
+    }
+
+    fn redis(&self) -> Option<&Arc<Endpoint>> {
+        Some(&self.work.target.endpoint)
     }
 
     fn numbers(&self) -> Vec<(&'static str, u64)> {

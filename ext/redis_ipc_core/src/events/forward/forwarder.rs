@@ -1,6 +1,7 @@
 //! Adds entries to the stream, or to its partitions, and moves the checkpoint of each.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::events::backlog::backlog_consumer::BacklogConsumer;
 use crate::events::common::forward_options::{ForwardOptions, Naming};
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::ConsumerOptions;
@@ -49,7 +50,7 @@ pub struct Target {
     /// The log.
     pub wal: WalConsumer,
     /// Redis.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// The connections to it.
     pub connections: Pool,
     /// Counters.
@@ -64,7 +65,7 @@ impl Target {
     /// Creates one that has not connected to Redis.
     pub fn new(wal: WalConsumer, options: &ConsumerOptions, forward: ForwardOptions, slot: String) -> Self {
         let names = ClientNames::new(&forward.stream, &slot);
-        let endpoint = Endpoint::named(Place::default(), &options.redis, names);
+        let endpoint = Arc::new(Endpoint::named(Place::default(), &options.redis, names));
         let connections = Pool::of(Arc::clone(&endpoint.connector), Purpose::Sender, CONNECTIONS);
         Self {
             wal,
@@ -81,6 +82,7 @@ impl Target {
     fn tell(&self, loss: Loss) {
         let source = self.wal.source();
         source.counts.losses.increment();
+        self.wal.handout().losses.note(&loss);
         source.reports.send(Report::Loss(loss));
     }
 }

@@ -245,11 +245,6 @@ impl LaneConsumer {
         let each = if facts.len() == 1 { usize::MAX } else { 1 };
         Ok(facts.into_iter().map(|facts| (facts, checkpoints.by_ref().take(each).collect())).collect())
     }
-
-    fn lag_of(&self) -> Result<Option<u64>, Error> {
-        let lags = self.places()?;
-        Ok(lags.into_iter().map(|(facts, lanes)| facts.map_or(Some(0), |facts| lag(facts, &lanes))).sum())
-    }
 }
 
 /// What is known of a stream, and the checkpoints of its lanes.
@@ -267,6 +262,11 @@ pub fn reached(places: &[PlaceInStream]) -> Progress {
     let ends = places.iter().map(|(_, lanes)| lowest(lanes)).max();
     let delivered = behind.map(|(_, lanes)| lowest(lanes)).min().or(ends).unwrap_or_default();
     Progress { last, delivered, pending: 0, floor: delivered }
+}
+
+/// Returns how many entries come after its positions in all streams.
+fn whole_lag(places: &[PlaceInStream]) -> Option<u64> {
+    places.iter().map(|(facts, lanes)| facts.map_or(Some(0), |facts| lag(facts, lanes))).sum()
 }
 
 /// Returns how many entries come after the lowest position.
@@ -402,7 +402,23 @@ impl Consumer for LaneConsumer {
     }
 
     fn lag(&self) -> Result<Option<u64>, Error> {
-        self.locate(self.lag_of())
+        self.locate(self.places().map(|places| whole_lag(&places)))
+    }
+
+    fn position(&self) -> Result<(Option<u64>, Progress), Error> {
+        self.locate(self.places().map(|places| (whole_lag(&places), reached(&places))))
+    }
+
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        Some(&self.keeper.source.endpoint)
+    }
+
+    fn connections(&self) -> Option<&Arc<Pool>> {
+        Some(&self.keeper.source.connections)
+    }
+
+    fn instance(&self) -> Option<String> {
+        Some(self.keeper.instance.clone())
     }
 
     fn stats(&self) -> Vec<(&'static str, u64)> {

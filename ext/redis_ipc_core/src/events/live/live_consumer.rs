@@ -118,6 +118,10 @@ impl BacklogConsumer for LiveConsumer {
         self.endpoint.locate(error)
     }
 
+    fn redis(&self) -> Option<&Arc<Endpoint>> {
+        Some(&self.endpoint)
+    }
+
     fn numbers(&self) -> Vec<(&'static str, u64)> {
         let (stats, counts) = (&self.endpoint.stats, self.handout.backlog.counts());
         let mut numbers = vec![

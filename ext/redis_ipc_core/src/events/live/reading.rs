@@ -1,5 +1,6 @@
 //! Makes events of published messages.
 
+use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::key_hash::hash;
 use crate::events::common::live_options::{CHANNEL, KEY, LiveKind, LiveOptions, LiveOrder};
@@ -67,7 +68,7 @@ impl Reading {
         let payload = push.payload();
         let (event, fields) =
             if self.of_fields { keyspace::split_fields(payload)? } else { (payload, &b""[..]) };
-        if self.on.as_ref().is_some_and(|on| !on.contains(event)) {
+        if events_key::is_of_record(key) || self.on.as_ref().is_some_and(|on| !on.contains(event)) {
             return None;
         }
         let parts = [
@@ -102,6 +103,7 @@ fn message(push: &Push) -> Option<(Fields, &[u8])> {
 fn invalidation(push: &Push) -> Option<(Fields, &[u8])> {
     let key = push.payload();
     match push.kind {
+        PushKind::Invalidated if events_key::is_of_record(key) => None,
         PushKind::Invalidated => {
             let parts = [(KEY.as_bytes(), key), (EVENT.as_bytes(), INVALIDATE)];
             Some((Fields::exactly(&parts), key))

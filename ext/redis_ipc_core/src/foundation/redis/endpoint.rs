@@ -9,6 +9,7 @@ use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::runtime::health::Health;
 use crate::foundation::runtime::incidents::{Incident, Incidents};
+use crate::foundation::runtime::losses::Losses;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
@@ -35,6 +36,8 @@ pub struct Endpoint {
     pub health: Health,
     /// The last incidents, for the record.
     pub incidents: Incidents,
+    /// The last losses, for the record.
+    pub losses: Losses,
 }
 
 impl Endpoint {
@@ -55,6 +58,7 @@ impl Endpoint {
             stop: Stop::default(),
             health: Health::default(),
             incidents: Incidents::default(),
+            losses: Losses::default(),
         }
     }
 
@@ -122,6 +126,7 @@ impl Endpoint {
 
     /// Reports that events may be missing. A loss is never dropped: there are few.
     pub fn report_loss(&self, loss: Loss) {
+        self.losses.note(&loss);
         self.note(Incident::Loss, &format!("events of {:?} may be missing: {}", loss.source, loss.cause));
         self.reports.send(Report::Loss(loss));
     }

@@ -8,6 +8,7 @@ pub mod health;
 pub mod histogram;
 pub mod id_source;
 pub mod incidents;
+pub mod losses;
 pub mod news;
 pub mod nudge;
 pub mod open_sockets;

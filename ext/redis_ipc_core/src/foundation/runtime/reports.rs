@@ -126,6 +126,11 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// Returns the messages that wait.
+    pub fn drain(&self) -> Vec<T> {
+        self.receiver.try_iter().collect()
+    }
+
     /// Ends every fetch once the waiting messages have been fetched.
     pub fn close(&self) {
         let _ = self.closed.0.try_send(());

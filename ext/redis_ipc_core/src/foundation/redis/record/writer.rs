@@ -61,6 +61,11 @@ impl RecordWriter {
         Self { endpoint, keys, control, lease, started, state: Mutex::default(), reported, trouble }
     }
 
+    /// Returns the key of the record.
+    pub fn key(&self) -> &str {
+        &self.keys.record
+    }
+
     /// Writes the record, and reads the control key. Returns true if the instance is to pause from now on. A failure is
     /// reported, and nothing else depends on it.
     pub fn write(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
@@ -89,11 +94,11 @@ impl RecordWriter {
         self.state.lock().series.end_period(subject.totals());
     }
 
-    /// Writes the record before its time, if a handler runs for longer than a lease, or a counter of trouble has moved.
-    /// Returns what [`RecordWriter::write`] does.
+    /// Writes the record before its time, if a handler runs for longer than a lease, a counter of trouble has moved, or
+    /// the instance pauses, so that it goes on soon after it may. Returns what [`RecordWriter::write`] does.
     pub fn write_in_trouble(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
         let is_slow = subject.running().iter().any(|handler| handler.since.elapsed() >= self.lease);
-        let is_needed = self.note_trouble(subject) || is_slow;
+        let is_needed = self.note_trouble(subject) || is_slow || self.control.is_paused();
         is_needed && self.write_and_learn(vec![(&self.keys.record, self.set(subject))], by)
     }
 
