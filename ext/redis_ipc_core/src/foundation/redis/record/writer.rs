@@ -52,6 +52,8 @@ pub struct RecordWriter {
 struct State {
     series: Series,
     swept: Option<Instant>,
+    /// It has been written before.
+    is_repeated: bool,
 }
 
 impl RecordWriter {
@@ -168,11 +170,15 @@ impl RecordWriter {
         false
     }
 
+    /// Returns the command that adds the record to the index; and the group, once this instance has lasted: who comes
+    /// and goes leaves nothing behind.
     fn index(&self) -> Cmd {
         let now = self.endpoint.clock.now();
         let mut add = redis::cmd("ZADD");
         add.arg(&self.keys.index).arg(now + ms(KEPT)).arg(&self.keys.member);
-        add.arg(now + ms(GROUP_KEPT)).arg(&self.keys.group_member);
+        if std::mem::replace(&mut self.state.lock().is_repeated, true) {
+            add.arg(now + ms(GROUP_KEPT)).arg(&self.keys.group_member);
+        }
         add
     }
 
@@ -239,4 +245,71 @@ fn row(handler: &RunningHandler, now: u64) -> Json {
 
 fn ms(time: Duration) -> u64 {
     time.as_millis() as u64
+}
+
+#[cfg(all(test, feature = "live-tests"))]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::fake_server::endpoint_of;
+    use crate::foundation::redis::live_server::LiveServer;
+    use crate::foundation::redis::pool::Pool;
+    use crate::foundation::runtime::histogram::Histogram;
+    use crate::foundation::runtime::series::Totals;
+    use serde_json::Map;
+
+    struct Idle;
+
+    impl Subject for Idle {
+        fn kind(&self) -> &'static str {
+            "request_reply"
+        }
+
+        fn settings(&self) -> Map<String, Json> {
+            Map::new()
+        }
+
+        fn handlers(&self) -> usize {
+            0
+        }
+
+        fn running(&self) -> Vec<RunningHandler> {
+            Vec::new()
+        }
+
+        fn counters(&self) -> Vec<(&'static str, u64)> {
+            Vec::new()
+        }
+
+        fn totals(&self) -> Totals {
+            Totals::default()
+        }
+
+        fn histograms(&self) -> Vec<(&'static str, &Histogram)> {
+            Vec::new()
+        }
+    }
+
+    fn index(server: &LiveServer) -> Vec<String> {
+        let members = server.run(redis::cmd("ZRANGE").arg("s:stats").arg(0).arg(-1));
+        redis::from_redis_value(members).unwrap()
+    }
+
+    #[test]
+    fn a_group_is_known_for_a_while_once_an_instance_of_it_has_lasted() {
+        let server = LiveServer::start();
+        let endpoint = endpoint_of(server.redis_options.clone());
+        let mut pool = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
+        let keys = || RecordKeys::new("s", "g", "i");
+        let writer = RecordWriter::new(endpoint, keys(), Arc::default(), Duration::from_secs(2));
+        writer.write(&Idle, &mut pool);
+        assert_eq!(index(&server), ["g:i"]);
+        writer.remove(&mut pool).unwrap();
+        assert!(index(&server).is_empty());
+        writer.end_period(&Idle);
+        writer.write(&Idle, &mut pool);
+        assert_eq!(index(&server), ["g:i", "g"]);
+        writer.remove(&mut pool).unwrap();
+        assert_eq!(index(&server), ["g"]);
+        assert_eq!(server.run(redis::cmd("EXISTS").arg("s:stats:g:i")), Value::Int(0));
+    }
 }
