@@ -24,6 +24,7 @@ RSpec.describe "the record of a consumer of events" do
     it "tells what it handles, how far it has come and what failed, and obeys the control key, #{title}" do
       got = self.got
       gate = self.gate
+      line = __LINE__ + 5
       consumer = consumer_class do
         order :key, lanes: 4 if key
         define_method(:call) do |event|
@@ -40,6 +41,8 @@ RSpec.describe "the record of a consumer of events" do
       expect(record).to include(v: 1, kind: "events", stream: "orders", group: "billing", handlers: 5, paused: false,
                                 settings: include(lease: 1_000, attempts: 5, order: (key || :none).to_s))
       expect(record[:running]).to contain_exactly(include(delivery: 1, since: be <= record[:written]))
+      slow = awaited { |it| it[:running].first&.fetch(:frame) }
+      expect(slow[:running].first[:frame]).to match(/\A\S*events_record_spec\.rb:#{line}:in /)
       lanes = { owned: 4, of: 4 } if key
       expect(record[:events]).to include(source: "stream", handled: 1, failed: 1, lanes: lanes, losses: [])
       expect(record[:histograms][:run]).to include(count: 2)

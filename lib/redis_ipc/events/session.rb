@@ -67,7 +67,17 @@ module RedisIPC
       private
 
       def pass_on(report)
-        report.kind == :loss ? tell_loss(report.loss) : super
+        case report.kind
+        when :loss then tell_loss(report.loss)
+        when :slow then (note_frame(report.id) if settings.concurrency.kind == :threads)
+        else super
+        end
+      end
+
+      # Notes for the record where a handler is that runs for long, unless it has just ended.
+      def note_frame(id)
+        one = running.to_a.find { |it| it.subject.id == id }
+        @engine.note_frame(id, ApplicationFrame.of(one.thread.backtrace || [])) if one&.thread
       end
 
       def labels_of(setup)

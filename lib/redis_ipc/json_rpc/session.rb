@@ -12,7 +12,6 @@ module RedisIPC
       # @yieldreturn [Native::ListServer, Native::ListClient]
       def initialize(queue, callables, serves:, &start)
         @queue = queue
-        @running = {}.compare_by_identity
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
         super(queue, callables, workers: workers, others: [@reporter], labels: { kind: "json_rpc", stream: queue },
@@ -52,9 +51,7 @@ module RedisIPC
       private
 
       def serve_one
-        !serve_next { |request| @running[Thread.current] = request }.nil? && !abandoned?
-      ensure
-        @running.delete(Thread.current)
+        !serve_next(&:itself).nil? && !abandoned?
       end
 
       def pass_on(report)
@@ -63,9 +60,8 @@ module RedisIPC
 
       # Notes for the record where a method is that runs for long, unless it has just ended.
       def note_frame(number)
-        # A copy, because other threads begin and end methods meanwhile.
-        thread, request = @running.to_a.find { |_, running| running.number == number }
-        request&.note_frame(ApplicationFrame.of(thread.backtrace || []))
+        one = running.to_a.find { |it| it.subject.number == number }
+        one&.subject&.note_frame(ApplicationFrame.of(one.thread.backtrace || []))
       end
     end
   end

@@ -161,6 +161,12 @@ impl NativeEventConsumer {
         rb_self.consumer(ruby).map(|consumer| consumer.pause_key(&key, is_paused))
     }
 
+    /// Notes where the handler of the event with this id is, for the record.
+    fn note_frame(ruby: &Ruby, rb_self: &Self, id: String, frame: Option<String>) -> Result<(), Error> {
+        let id = parse(ruby, &id)?;
+        rb_self.consumer(ruby).map(|consumer| consumer.note_frame(id, frame))
+    }
+
     fn lag(ruby: &Ruby, rb_self: &Self) -> Result<Option<u64>, Error> {
         rb_self.inquire(ruby, |consumer| consumer.lag())
     }
@@ -371,6 +377,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pause", method!(entry::method0(NativeEventConsumer::pause), 0))?;
     class.define_method("resume", method!(entry::method0(NativeEventConsumer::resume), 0))?;
     class.define_method("pause_key", method!(entry::method2(NativeEventConsumer::pause_key), 2))?;
+    class.define_method("note_frame", method!(entry::method2(NativeEventConsumer::note_frame), 2))?;
     class.define_method("lag", method!(entry::method0(NativeEventConsumer::lag), 0))?;
     class.define_method("progress", method!(entry::method0(NativeEventConsumer::progress), 0))?;
     class.define_method("seek", method!(entry::method1(NativeEventConsumer::seek), 1))?;

@@ -91,6 +91,9 @@ pub trait Consumer: Send + Sync {
     /// Pauses the events of one key in this process, or ends that pause. Returns false if there is no order by key.
     fn pause_key(&self, key: &str, is_paused: bool) -> bool;
 
+    /// Notes for the record where the handler of the event with this id is.
+    fn note_frame(&self, _id: StreamId, _frame: Option<String>) {}
+
     /// Returns how far the consumer has come, in all processes.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::in_flight::InFlight;
 use crate::events::recorded::source::Source;
+use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::redis::record::subject::{RunningHandler, Subject};
 use crate::foundation::runtime::histogram::Histogram;
@@ -12,7 +13,7 @@ use crate::foundation::runtime::series::Totals;
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,17 @@ pub struct Book {
     /// The losses that workers were handed.
     losses: Losses,
     position: Mutex<Position>,
+    /// The events whose handlers have run for long.
+    slow: Mutex<HashMap<StreamId, Slow>>,
+}
+
+/// A handler that has run for long.
+#[derive(Debug, Default)]
+struct Slow {
+    /// After this long it is looked at again.
+    next_look: Duration,
+    /// The line of the application where it was.
+    frame: Option<String>,
 }
 
 impl Book {
@@ -56,6 +68,7 @@ impl Book {
             run: Histogram::default(),
             losses: Losses::default(),
             position: Mutex::default(),
+            slow: Mutex::default(),
         }
     }
 
@@ -102,6 +115,31 @@ impl Book {
         }
     }
 
+    /// Returns the ids of the events whose handlers have run for so long that they are to be looked at. Each is looked at
+    /// less and less often.
+    pub fn slow(&self) -> Vec<StreamId> {
+        let running = self.running();
+        let mut slow = self.slow.lock();
+        slow.retain(|id, _| running.iter().any(|event| event.id == *id));
+        let mut is_due = |event: &Arc<InFlight>| {
+            let ran = event.started().0.elapsed();
+            let known = slow.entry(event.id).or_insert(Slow { next_look: self.source.lease, frame: None });
+            let is_due = ran >= known.next_look;
+            if is_due {
+                known.next_look = ran * 2;
+            }
+            is_due
+        };
+        running.into_iter().filter(|event| is_due(event)).map(|event| event.id).collect()
+    }
+
+    /// Notes where the handler of an event is that runs for long.
+    pub fn note_frame(&self, id: StreamId, frame: Option<String>) {
+        if let Some(slow) = self.slow.lock().get_mut(&id) {
+            slow.frame = frame;
+        }
+    }
+
     /// Returns the events that run: of those that a worker has taken together, the first that is not over.
     pub fn running(&self) -> Vec<Arc<InFlight>> {
         let mut first: BTreeMap<Instant, (usize, Arc<InFlight>)> = BTreeMap::new();
@@ -141,7 +179,7 @@ impl Subject for Book {
             event: None,
             delivery: event.deliveries,
             since: event.started().0,
-            frame: None,
+            frame: self.slow.lock().get(&event.id).and_then(|slow| slow.frame.clone()),
         };
         Book::running(self).into_iter().map(row).collect()
     }

@@ -9,6 +9,7 @@ use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::recorded::book::Book;
 use crate::events::recorded::source::Source;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::client_name::ClientNames;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
@@ -68,7 +69,8 @@ impl RecordedConsumer {
         let of_inner = inner.endpoint().cloned();
         let is_apart = of_inner.is_none();
         let place = Place { stream: Some(source.stream.clone()), ..Place::default() };
-        let endpoint = of_inner.unwrap_or_else(|| Arc::new(Endpoint::new(place, &options.redis)));
+        let names = ClientNames::new(&source.stream, &source.group);
+        let endpoint = of_inner.unwrap_or_else(|| Arc::new(Endpoint::named(place, &options.redis, names)));
         let own_pool = || Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
         let connections = inner.connections().cloned().unwrap_or_else(own_pool);
         let instance = inner.instance().map_or_else(|| Ok(IdSource::default().next()?.to_string()), Ok);
@@ -125,6 +127,7 @@ impl Clerk {
                 self.writer.end_period(&self.book);
                 self.write();
             } else {
+                self.look_at_slow();
                 self.writer.write_in_trouble(&self.book, &mut self.access());
                 self.obey();
             }
@@ -139,6 +142,13 @@ impl Clerk {
         }
         self.writer.write(&self.book, &mut self.access());
         self.obey();
+    }
+
+    /// Has somebody look where the handlers are that run for long.
+    fn look_at_slow(&self) {
+        for id in self.book.slow() {
+            self.inner.reports().offer(Report::Slow(id.to_string()));
+        }
     }
 
     fn access(&self) -> Arc<Pool> {
@@ -228,6 +238,10 @@ impl Consumer for RecordedConsumer {
 
     fn pause_key(&self, key: &str, is_paused: bool) -> bool {
         self.inner.pause_key(key, is_paused)
+    }
+
+    fn note_frame(&self, id: StreamId, frame: Option<String>) {
+        self.clerk.book.note_frame(id, frame);
     }
 
     fn progress(&self) -> Result<Progress, Error> {

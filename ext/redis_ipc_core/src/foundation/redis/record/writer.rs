@@ -289,27 +289,26 @@ mod tests {
         }
     }
 
-    fn index(server: &LiveServer) -> Vec<String> {
-        let members = server.run(redis::cmd("ZRANGE").arg("s:stats").arg(0).arg(-1));
-        redis::from_redis_value(members).unwrap()
-    }
-
     #[test]
     fn a_group_is_known_for_a_while_once_an_instance_of_it_has_lasted() {
         let server = LiveServer::start();
         let endpoint = endpoint_of(server.redis_options.clone());
         let mut pool = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
-        let keys = || RecordKeys::new("s", "g", "i");
-        let writer = RecordWriter::new(endpoint, keys(), Arc::default(), Duration::from_secs(2));
+        let index = || -> Vec<String> {
+            let members = server.run(redis::cmd("ZRANGE").arg("s:stats").arg(0).arg(-1));
+            redis::from_redis_value(members).unwrap()
+        };
+        let keys = RecordKeys::new("s", "g", "i");
+        let writer = RecordWriter::new(endpoint, keys, Arc::default(), Duration::from_secs(2));
         writer.write(&Idle, &mut pool);
-        assert_eq!(index(&server), ["g:i"]);
+        assert_eq!(index(), ["g:i"]);
         writer.remove(&mut pool).unwrap();
-        assert!(index(&server).is_empty());
+        assert!(index().is_empty());
         writer.end_period(&Idle);
         writer.write(&Idle, &mut pool);
-        assert_eq!(index(&server), ["g:i", "g"]);
+        assert_eq!(index(), ["g:i", "g"]);
         writer.remove(&mut pool).unwrap();
-        assert_eq!(index(&server), ["g"]);
+        assert_eq!(index(), ["g"]);
         assert_eq!(server.run(redis::cmd("EXISTS").arg("s:stats:g:i")), Value::Int(0));
     }
 }
