@@ -49,7 +49,7 @@ RSpec.describe "the record of an instance" do
     expect(record[:histograms].keys).to contain_exactly(:call, :wait, :run)
     index = redis.zrange("house:stats", 0, -1, with_scores: true).to_h
     expect(index.keys).to eq(["a%3Ab:#{id}"])
-    expect(index["a%3Ab:#{id}"] - now).to be_between(590_000, 600_000)
+    expect(index["a%3Ab:#{id}"] - now).to be_between(650_000, 660_000)
     expect(redis.pttl("house:stats")).to be_between(691_190_000, 691_200_000)
     stream.disconnect
     expect(redis.exists?(key)).to be(false)

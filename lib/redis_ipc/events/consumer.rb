@@ -410,7 +410,8 @@ module RedisIPC
           self
         end
 
-        # @return [Boolean] whether it is paused
+        # @return [Boolean] whether it is paused: by {pause}, or because its group was told to (see
+        #   `RedisIPC::Admin#pause`)
         def paused?
           ConsumerState.of(self).runner ? ConsumerState.of(self).runner.paused? : false
         end

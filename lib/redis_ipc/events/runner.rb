@@ -47,8 +47,9 @@ module RedisIPC
         raise ConfigurationError, "#{@setup.name} has no order by key, so no key can be paused alone: say order :key"
       end
 
+      # @return [Boolean] whether the application pauses it, or the control key of its group does
       def paused?
-        @paused ? true : false
+        @paused || (open? && session.stats[:paused] == 1) ? true : false
       end
 
       # @return [Integer, nil]

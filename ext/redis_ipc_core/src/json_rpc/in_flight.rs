@@ -39,7 +39,7 @@ impl InFlight {
 
     /// Records that its method runs. It is looked at once that has run for `patience`.
     pub fn start(self: &Arc<Self>, handling: &Arc<Handling<Self>>, patience: Duration) {
-        let run = Run::new(patience);
+        let run = Run::new(Instant::now(), patience);
         let waited = run.since.saturating_duration_since(self.taken);
         *self.state.lock() = State { run: Some(run), handling: Some(Arc::clone(handling)) };
         handling.begin(self, waited);

@@ -27,6 +27,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How often Redis's clock is read, if only the record needs it.
+const READ_CLOCK: Duration = Duration::from_secs(60);
+
 /// A consumer of any kind, and its record.
 pub struct RecordedConsumer {
     inner: Arc<dyn Consumer>,
@@ -135,7 +138,7 @@ impl Clerk {
     }
 
     fn write(&self) {
-        if self.reads_clock {
+        if self.reads_clock && self.endpoint.clock.is_due(READ_CLOCK) {
             // If Redis cannot be reached, the record is not written either.
             let read = |connection: &mut Connection| self.endpoint.clock.read(connection);
             let _ = self.connections.with(self.writer.key(), read);

@@ -64,9 +64,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins now. It is looked at once it has run for `patience`.
-    pub fn new(patience: Duration) -> Self {
-        Self { since: Instant::now(), next_look: patience, frame: None, event: None }
+    /// Begins at the time `since`. It is looked at once it has run for `patience`.
+    pub fn new(since: Instant, patience: Duration) -> Self {
+        Self { since, next_look: patience, frame: None, event: None }
     }
 
     /// Whether it has run for so long that it is to be looked at. It is looked at less and less often.
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_looked_at_less_and_less_often() {
-        let mut run = Run::new(Duration::ZERO);
+        let mut run = Run::new(Instant::now(), Duration::ZERO);
         assert!(run.is_to_look());
         run.next_look = Duration::from_secs(60);
         assert!(!run.is_to_look());

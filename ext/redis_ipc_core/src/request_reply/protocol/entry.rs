@@ -202,6 +202,13 @@ impl Request {
         self.since.saturating_add(self.ttl)
     }
 
+    /// Returns how long it has waited at the time `now`. `None` if it has expired by then.
+    pub fn waited(&self, now: Instant) -> Option<Duration> {
+        let left = self.due.saturating_duration_since(now);
+        let whole = Duration::from_millis(self.ttl).min(FOREVER);
+        (!left.is_zero()).then(|| whole.saturating_sub(left))
+    }
+
     /// Returns how long it is still valid. Zero once it has expired.
     pub fn left(&self) -> Duration {
         self.due.saturating_duration_since(Instant::now())

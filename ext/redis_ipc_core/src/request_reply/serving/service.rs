@@ -21,7 +21,7 @@ use crate::request_reply::tracking::request_queue::RequestQueue;
 use crate::request_reply::tracking::suspects::Suspects;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 /// Reads the requests of an inbox.
 pub type InboxReader = GroupReader<Admission>;
@@ -89,10 +89,9 @@ impl Service {
 
     /// Whether a request may start. An expired one never starts.
     fn may_start(&self, held: &Arc<InFlight>) -> bool {
-        if !held.request.is_past() {
-            let waited = self.instance.endpoint.clock.now().saturating_sub(held.request.since);
-            let lease = self.instance.options.consumer.lease;
-            held.start(&self.handling, Duration::from_millis(waited), lease);
+        let now = Instant::now();
+        if let Some(waited) = held.request.waited(now) {
+            held.start(&self.handling, waited, Run::new(now, self.instance.options.consumer.lease));
             return true;
         }
         self.stats().expired.increment();

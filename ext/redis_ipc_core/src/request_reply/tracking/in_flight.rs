@@ -84,9 +84,8 @@ impl InFlight {
         let _ = self.answered.set(answered);
     }
 
-    /// Marks it as running, after it has `waited` for a handler. It is looked at once that has run for `patience`.
-    pub fn start(self: &Arc<Self>, handling: &Arc<Handling<Self>>, waited: Duration, patience: Duration) {
-        let run = Run::new(patience);
+    /// Marks it as running, after it has `waited` for a handler.
+    pub fn start(self: &Arc<Self>, handling: &Arc<Handling<Self>>, waited: Duration, run: Run) {
         *self.state.lock() = State { stage: Stage::Running, since: run.since, run: Some(run) };
         // A request is started once.
         let _ = self.handling.set(Arc::clone(handling));

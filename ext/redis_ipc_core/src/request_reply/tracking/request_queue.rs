@@ -53,6 +53,7 @@ impl RequestQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::runtime::handling::Run;
     use crate::request_reply::protocol::entry::{Context, Request};
 
     fn held(seq: u64) -> Arc<InFlight> {
@@ -76,7 +77,11 @@ mod tests {
     }
 
     fn start(queue: &RequestQueue) {
-        queue.try_take().unwrap().start(&Arc::default(), Duration::ZERO, Duration::MAX);
+        queue.try_take().unwrap().start(
+            &Arc::default(),
+            Duration::ZERO,
+            Run::new(Instant::now(), Duration::MAX),
+        );
     }
 
     #[test]

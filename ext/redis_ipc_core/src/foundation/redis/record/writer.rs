@@ -25,8 +25,8 @@ const KEPT: Duration = Duration::from_secs(600);
 const GROUP_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How long an index outlives its last record.
 const INDEX_KEPT: Duration = Duration::from_secs(8 * 86_400);
-/// How often the index is freed of what is over.
-const SWEEP: Duration = Duration::from_secs(60);
+/// How often the record is added to the index, and that is freed of what is over.
+const INDEXED: Duration = Duration::from_secs(60);
 /// The refusals of a node of a cluster that does not have the key now.
 const MOVING: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
 /// The most running handlers in a record.
@@ -51,9 +51,8 @@ pub struct RecordWriter {
 #[derive(Debug, Default)]
 struct State {
     series: Series,
-    swept: Option<Instant>,
-    /// It has been written before.
-    is_repeated: bool,
+    /// When the index was last written.
+    indexed: Option<Instant>,
 }
 
 impl RecordWriter {
@@ -72,11 +71,11 @@ impl RecordWriter {
     /// reported, and nothing else depends on it.
     pub fn write(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
         self.note_trouble(subject);
-        let mut commands = vec![(&self.keys.record, self.set(subject)), (&self.keys.index, self.index())];
-        let is_to_sweep = self.state.lock().swept.is_none_or(|at| at.elapsed() >= SWEEP);
-        if is_to_sweep {
-            commands.extend(self.sweep().map(|command| (&self.keys.index, command)));
-            self.state.lock().swept = Some(Instant::now());
+        let mut commands = vec![(&self.keys.record, self.set(subject))];
+        let indexed = self.state.lock().indexed;
+        if indexed.is_none_or(|at| at.elapsed() >= INDEXED) {
+            commands.extend(self.index(indexed.is_some()).map(|command| (&self.keys.index, command)));
+            self.state.lock().indexed = Some(Instant::now());
         }
         self.write_and_learn(commands, by)
     }
@@ -170,23 +169,19 @@ impl RecordWriter {
         false
     }
 
-    /// Returns the command that adds the record to the index; and the group, once this instance has lasted: who comes
-    /// and goes leaves nothing behind.
-    fn index(&self) -> Cmd {
+    /// Returns the commands that add the record to the index, and free that of what is over. If this instance has
+    /// `lasted`, they add the group, too: who comes and goes leaves nothing behind.
+    fn index(&self, lasted: bool) -> [Cmd; 3] {
         let now = self.endpoint.clock.now();
-        let mut add = redis::cmd("ZADD");
-        add.arg(&self.keys.index).arg(now + ms(KEPT)).arg(&self.keys.member);
-        if std::mem::replace(&mut self.state.lock().is_repeated, true) {
+        let (mut add, mut remove) = (redis::cmd("ZADD"), redis::cmd("ZREMRANGEBYSCORE"));
+        let mut keep = redis::cmd("PEXPIRE");
+        add.arg(&self.keys.index).arg(now + ms(KEPT + INDEXED)).arg(&self.keys.member);
+        if lasted {
             add.arg(now + ms(GROUP_KEPT)).arg(&self.keys.group_member);
         }
-        add
-    }
-
-    fn sweep(&self) -> [Cmd; 2] {
-        let (mut remove, mut keep) = (redis::cmd("ZREMRANGEBYSCORE"), redis::cmd("PEXPIRE"));
-        remove.arg(&self.keys.index).arg("-inf").arg(self.endpoint.clock.now());
+        remove.arg(&self.keys.index).arg("-inf").arg(now);
         keep.arg(&self.keys.index).arg(ms(INDEX_KEPT));
-        [remove, keep]
+        [add, remove, keep]
     }
 
     fn set(&self, subject: &dyn Subject) -> Cmd {
@@ -304,7 +299,9 @@ mod tests {
         assert_eq!(index(), ["g:i"]);
         writer.remove(&mut pool).unwrap();
         assert!(index().is_empty());
-        writer.end_period(&Idle);
+        writer.write(&Idle, &mut pool);
+        assert!(index().is_empty(), "it is written once a minute");
+        writer.state.lock().indexed = Instant::now().checked_sub(INDEXED);
         writer.write(&Idle, &mut pool);
         assert_eq!(index(), ["g:i", "g"]);
         writer.remove(&mut pool).unwrap();
