@@ -49,7 +49,7 @@ module RedisIPC
 
       # @return [Boolean] whether the application pauses it, or the control key of its group does
       def paused?
-        @paused || (open? && session.stats[:paused] == 1) ? true : false
+        @paused || (open? && session.engine.stats[:paused] == 1) ? true : false
       end
 
       # @return [Integer, nil]

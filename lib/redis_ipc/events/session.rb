@@ -76,7 +76,7 @@ module RedisIPC
 
       # Notes for the record where a handler is that runs for long, unless it has just ended.
       def note_frame(id)
-        one = running.to_a.find { |it| it.subject.id == id }
+        one = running.to_a.find { |it| it.subject.first&.id == id }
         @engine.note_frame(id, ApplicationFrame.of(one.thread.backtrace || [])) if one&.thread
       end
 
