@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "acl/rule_text"
+require_relative "acl/record_rules"
 require_relative "acl/roles"
 require_relative "acl/live_roles"
 require_relative "acl/admin_roles"

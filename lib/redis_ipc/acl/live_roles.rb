@@ -12,7 +12,7 @@ module RedisIPC
       VALUES = "+get +type +memory|usage +hlen +hgetall +llen +lrange +scard +smembers +zcard +zrange"
       TRACKING = %w[+client|id +client|tracking +subscribe &__redis__:invalidate].freeze
       # What a consumer without a stream needs for its record.
-      RECORD = Roles.record_without_stream("*").freeze
+      RECORD = RecordRules.without_stream("*").freeze
       private_constant :COMMON, :SHARDED, :VALUES, :TRACKING, :RECORD
 
       class << self

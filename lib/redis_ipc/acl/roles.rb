@@ -6,7 +6,6 @@ module RedisIPC
     # @api private
     module Roles
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
-      RECORDS = "+zadd +zrem +zremrangebyscore +pexpire"
       INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
       LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
       # The rights to keep, bound and read dead letters.
@@ -20,7 +19,7 @@ module RedisIPC
       FORWARDED = "+xadd +eval +xinfo|groups +xpending +xlen +xrange +xtrim +hmget +hset"
       LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
       MEMBER = %w[+time +select +multi +exec].freeze
-      private_constant :PRESENCE, :RECORDS, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
+      private_constant :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
                        :EVENTS, :FORWARDED, :LANES, :MEMBER
 
       class << self
@@ -30,7 +29,7 @@ module RedisIPC
           [*MEMBER,
            *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
-           "(~#{stream}:instances #{PRESENCE})", *record(stream, group)]
+           "(~#{stream}:instances #{PRESENCE})", *RecordRules.of(stream, group)]
         end
 
         def answerer(stream:, group:, askers: nil)
@@ -42,7 +41,7 @@ module RedisIPC
            *answered.map { |instances| "(~#{stream}:replies:#{instances} +xadd +memory|usage)" },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
            "(~#{stream}:dead:#{group} #{DEAD})",
-           "(~#{stream}:instances #{PRESENCE})", *record(stream, group)]
+           "(~#{stream}:instances #{PRESENCE})", *RecordRules.of(stream, group)]
         end
 
         def sentinel
@@ -60,7 +59,7 @@ module RedisIPC
           queue = named("queue", queue)
           keys = ["", ":processing:*", ":servers", ":deliveries", ":dead"].map { |key| "~#{queue}#{key}" }
           [*MEMBER, "+client|id", "+client|unblock", "(#{keys.join(" ")} #{LISTS} #{SERVERS} +eval)",
-           "(%W~#{queue}:reply:* +lpush +pexpire)", *record(queue, "")]
+           "(%W~#{queue}:reply:* +lpush +pexpire)", *RecordRules.of(queue, "")]
         end
 
         def event_publisher(stream:, partitions: nil)
@@ -70,7 +69,7 @@ module RedisIPC
 
         def event_forwarder(stream:, slot:, partitions: nil)
           keys, checkpoints = beside(stream, partitions, "#{named("slot", slot)}:forwarded")
-          ["+time", "+select", "(#{keys} #{checkpoints} #{FORWARDED})", *record_without_stream(group(slot))]
+          ["+time", "+select", "(#{keys} #{checkpoints} #{FORWARDED})", *RecordRules.without_stream(group(slot))]
         end
 
         def event_consumer(stream:, group:, partitions: nil)
@@ -78,22 +77,10 @@ module RedisIPC
           group = group(group)
           keys = streams(stream, partitions).map { |name| "~#{name}" }
           ["+time", "+select", "(#{keys.join(" ")} #{EVENTS})", "(~#{stream}:dead:#{group} #{DEAD})",
-           "(~#{stream}:events:#{group} #{LANES})", *record(stream, group)]
-        end
-
-        # Returns what a consumer of events without a stream needs for its record.
-        # @param group [String] the name of the consumer, or a pattern
-        def record_without_stream(group)
-          record("redis_ipc:events", group)
+           "(~#{stream}:events:#{group} #{LANES})", *RecordRules.of(stream, group)]
         end
 
         private
-
-        # Returns what an instance of the group needs to write its record, and to read what it is told.
-        def record(stream, group)
-          ["(%W~#{stream}:stats:#{group}:* +set +del)", "(~#{stream}:stats #{RECORDS})",
-           "(%R~#{stream}:control:#{group} +get)"]
-        end
 
         # Returns patterns of the streams, and of keys beside each of them, in its slot of a cluster.
         def beside(stream, partitions, key)
