@@ -55,7 +55,7 @@ RSpec.describe RedisIPC::Admin do
       groups = looking.groups("house")
       expect(groups.map(&:name)).to eq(%w[child parent])
       expect(groups.first).to have_attributes(instances: 1, serving: 1, waiting: 0, taken: 1, dead: 1, oldest: nil,
-                                              handlers: nil, busy: nil, paused?: false, known?: true)
+                                              handlers: 1, busy: Integer, paused?: false, known?: true)
       expect(groups.last).to have_attributes(instances: 1, serving: 0, dead: 0)
       expect(looking.instances("house").map(&:id)).to contain_exactly(child.instance_id, parent.instance_id)
       expect(looking.instance("house", child.instance_id))

@@ -73,7 +73,7 @@ module RedisIPC
         def acting_on_stream(name, asker)
           ["(%W~#{name}:inbox:* +xadd +xdel +pexpire)", "(%W~#{name}:dead:* +xdel)",
            "(~#{name}:replies:#{asker}:* #{REPLIES})", "(~#{name}:instances #{PRESENCE})",
-           "(~#{name}:* +pttl +unlink)"]
+           *RecordRules.of(name, asker), "(~#{name}:* +pttl +unlink)"]
         end
 
         def acting_on_queue(name)

@@ -138,6 +138,6 @@ impl Observer {
         let mut options = Options::parse(json!({}), None, &[])?;
         options.redis = self.options.redis.clone();
         let (endpoint, connections) = (Arc::clone(&self.endpoint), Arc::clone(&self.connections));
-        Ok(Instance { names, options, endpoint, connections })
+        Ok(Instance { names, options, endpoint, connections, control: Arc::default() })
     }
 }
