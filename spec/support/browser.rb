@@ -13,10 +13,10 @@ class Browser
   # The key by which WebDriver names an element.
   ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
   KEYS = { tab: "\uE004", enter: "\uE007", space: " ", escape: "\uE00C" }.freeze
-  # Chromium's sandbox does not work for root. A container has little shared memory.
+  # Chromium's sandbox does not work for root. A container has little shared memory. Grey letters make small pictures.
   ARGUMENTS = %w[--headless=new --no-sandbox --disable-dev-shm-usage --disable-gpu --hide-scrollbars
                  --disable-extensions --no-first-run --disable-background-networking
-                 --force-device-scale-factor=1].freeze
+                 --force-device-scale-factor=1 --disable-lcd-text].freeze
 
   class << self
     def available?

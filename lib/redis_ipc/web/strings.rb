@@ -166,6 +166,7 @@ module RedisIPC
         no_trace: "No trace of it: it was answered, withdrawn or forgotten, or never sent.",
         more: "Older",
         next: "Next",
+        now: "now",
         connections: "Our connections, by role",
         position: "Position",
         what_numbers_mean: "What the numbers mean",

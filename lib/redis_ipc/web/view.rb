@@ -102,6 +102,11 @@ module RedisIPC
         to ? link(finding.subject, to.first, to.last, class: "name") : tag(:strong, finding.subject)
       end
 
+      # @param text [String, nil]
+      def known(text)
+        text.to_s.empty? ? Format::UNKNOWN : text
+      end
+
       # A number that wants to be seen if it is not 0.
       def alarming(number, level = "error")
         shown = Format.count(number)

@@ -33,10 +33,9 @@ module RedisIPC
         shape(:title, {}, [text])
       end
 
-      # @param side [String, nil] "end" for a text that ends there
-      # @return [Markup]
-      def tick(text, left, top, side = nil)
-        shape(:text, { class: ["tick", side].compact.join(" "), x: left, y: top }, [text])
+      # @return [Markup] a text in the middle of a place
+      def tick(text, left, top)
+        shape(:text, { class: "tick", x: left, y: top }, [text])
       end
     end
   end

@@ -6,12 +6,10 @@ module RedisIPC
     # @api private
     class TimeLine
       WIDTH = 600
-      HEIGHT = 34
-      # What the labels of the axis take.
-      FOOT = 14
+      HEIGHT = 22
       # The least width of a span.
       LEAST = 2
-      private_constant :WIDTH, :HEIGHT, :FOOT, :LEAST
+      private_constant :WIDTH, :HEIGHT, :LEAST
 
       # @param spans [Array<Array(Time, Time, String)>] from, until, and what it was
       # @param range [Range] of Time
@@ -25,11 +23,8 @@ module RedisIPC
 
       # @return [Markup]
       def draw
-        foot = HEIGHT - FOOT
-        axis = Svg.shape(:line, { class: "axis", x1: 0, x2: WIDTH, y1: foot, y2: foot })
-        ticks = [Svg.tick(Format.time(@range.begin), 0, HEIGHT - 3),
-                 Svg.tick(Format.time(@range.end), WIDTH, HEIGHT - 3, "end")]
-        Svg.image("time-line", [WIDTH, HEIGHT], @label, [axis, *@spans.map { |one| span(*one) }, *ticks])
+        axis = Svg.shape(:line, { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1 })
+        Svg.image("time-line", [WIDTH, HEIGHT], @label, [axis, *@spans.map { |one| span(*one) }])
       end
 
       private
@@ -37,7 +32,7 @@ module RedisIPC
       def span(start, finish, text)
         left = ((start - @range.begin) * @scale).clamp(0, WIDTH - LEAST).round(1)
         width = ((finish - start) * @scale).clamp(LEAST, WIDTH - left).round(1)
-        Svg.shape(:rect, { class: "loss", x: left, y: 2, width: width, height: HEIGHT - FOOT - 2, rx: 1 },
+        Svg.shape(:rect, { class: "loss", x: left, y: 2, width: width, height: HEIGHT - 3, rx: 1 },
                   [Svg.title(text)])
       end
     end

@@ -11,7 +11,8 @@ module RedisIPC
       SECTION = :events
       # The least that the time line of losses shows.
       HOUR = 3600
-      private_constant :HOUR
+      MINUTE = 60
+      private_constant :HOUR, :MINUTE
 
       # @return [Admin::EventGroup]
       attr_reader :group
@@ -42,9 +43,11 @@ module RedisIPC
         end
       end
 
-      # @return [Time] where the time line begins
-      def since
-        [Time.now - HOUR, *loss_spans.map(&:first)].min
+      # @return [Range] the time that the time line shows. It ends with this minute, so that the page stays the same
+      #   until then
+      def range
+        finish = Time.at((Time.now.to_i / MINUTE * MINUTE) + MINUTE)
+        [finish - HOUR, *loss_spans.map(&:first)].min..finish
       end
 
       # @return [Hash{String => Integer}] how many lanes each instance owns
