@@ -141,4 +141,19 @@ RSpec.describe RedisIPC::Admin, "findings" do
     client&.close
     redis.call("ACL", "DELUSER", "limited")
   end
+
+  it "name slots of PostgreSQL that keep its log, and a PostgreSQL that cannot be reached" do
+    hosting = RedisIPC::Events::Hosting
+    slot = Struct.new(:slot, :status, :pid, :retained)
+    rows = [slot.new("a", "lost", nil, 7), slot.new("b", "extended", nil, 3 << 30),
+            slot.new("c", "reserved", 7, 2 << 30), slot.new("d", "reserved", nil, 1 << 20)]
+    allow(hosting).to receive(:slots_at).with("postgres://db/house").and_return(rows)
+    expect(found(:slot, postgres: "postgres://db/house").map { |one| [one.level, one.subject, one.text] })
+      .to match([[:error, "a", /is lost: changes are missing/], [:error, "b", /keeps 3\.2 GB .*, which nobody reads/],
+                 [:warning, "c", /keeps 2\.1 GB .*, which is read slowly/]])
+    allow(hosting).to receive(:slots_at).and_call_original
+    port = RedisServer.free_port
+    expect(found(:postgres, postgres: [{ host: "127.0.0.1", port: port, user: "ann", dbname: "house" }]))
+      .to match([have_attributes(level: :error, text: /127\.0\.0\.1:#{port}/)])
+  end
 end

@@ -119,6 +119,9 @@ RSpec.describe "redis_ipc events" do
     read = rows.find { |row| row["slot"] == "ipc" }
     expect(read).to include("pid" => slot["active_pid"], "confirmed" => match(%r{\A\h+/\h+\z}), "lag" => Integer,
                             "retained" => Integer)
+    # RedisIPC::Admin knows a database, and no consumer.
+    slots = RedisIPC::Events::Hosting.slots_at(wal_url).map { |one| [one.slot, one.pid, one.consumers] }
+    expect(slots).to include(["ipc", slot["active_pid"].to_i, []], ["unused", nil, []])
     started.stop
     text, = command("slots", 'slot: "ipc"')
     expect(text).to match(/^slot +database +status +pid +confirmed +lag +retained +consumer$/)
