@@ -56,7 +56,8 @@ module RedisIPC
 
       def merge(entries, taken)
         held = taken.to_h { |row| [row.first, row] }
-        found = entries.map { |id, fields| request(id, fields || {}, held.delete(id)) }
+        # Of a repeated field the first counts.
+        found = entries.map { |id, fields| request(id, fields.each_slice(2).reverse_each.to_h, held.delete(id)) }
         gone = held.each_value.map { |row| withdrawn(row) }
         all = (found + gone).sort_by { |request| place(request.redis_id) }
         known(all, entries, taken).first(@limit).freeze

@@ -46,6 +46,29 @@ local oldest = length > 0 and redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 
 return {length, taken, group and group.pending or 0, oldest and oldest[1], group and 1 or 0}
 ";
 
+/// Returns entries of the inbox KEYS[1] from ARGV[1] on, at most ARGV[2]: the id of each, and who sent it and when it
+/// expires, without its content, which may have megabytes.
+const REQUESTS: &str = r"
+local wanted, found, from, left = {id = 1, source_group = 1, ttl = 1}, {}, ARGV[1], tonumber(ARGV[2])
+while left > 0 do
+  local page = math.min(left, 10)
+  local rows = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', page)
+  for _, row in ipairs(rows) do
+    local fields = {}
+    for i = 1, #row[2], 2 do
+      if wanted[row[2][i]] then
+        fields[#fields + 1] = row[2][i]
+        fields[#fields + 1] = string.sub(row[2][i + 1], 1, 1024)
+      end
+    end
+    found[#found + 1] = {row[1], fields}
+  end
+  if #rows < page then break end
+  from, left = '(' .. rows[#rows][1], left - page
+end
+return found
+";
+
 /// The server that a query goes to.
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -164,7 +187,8 @@ impl Query {
     ///
     /// As [`Query::instances`].
     pub fn requests(stream: &str, group: &str, after: Option<StreamId>, count: usize) -> Result<Self, Error> {
-        Ok(Self::range(&Keys::new(stream)?.inbox(group), after, count))
+        let key = Keys::new(stream)?.inbox(group);
+        Ok(Self::plain(&key, &["EVAL_RO", REQUESTS, "1", &key, &from(after), &count.to_string()]))
     }
 
     /// The requests that are added to the inbox of a group after the id `after`. Redis waits for one for up to `wait`.
@@ -366,10 +390,6 @@ impl Query {
     fn at_node(node: &str, words: &[&str]) -> Self {
         let form = Form::Reply(Shape::Plain);
         Self { place: Place::Node(node.to_owned()), command: command(words), form }
-    }
-
-    fn range(key: &str, after: Option<StreamId>, count: usize) -> Self {
-        Self::plain(key, &["XRANGE", key, &from(after), "+", "COUNT", &count.to_string()]).entries()
     }
 
     fn pending(key: &str, group: &str, after: Option<StreamId>, count: usize) -> Self {
