@@ -98,7 +98,9 @@ RSpec.describe RedisIPC::Admin do
       expect(admin.requests("house", "child", limit: 2).map(&:redis_id)).to eq(ids.first(2))
       expect(admin.requests("house", "child", limit: 2, after: ids[1]).map(&:redis_id)).to eq(ids.last(2))
       expect(admin.requests("house", "nobody")).to eq([])
-      expect(admin.group("house", "child")).to have_attributes(waiting: 1, taken: 2, oldest: be_between(0, 5))
+      expect(admin.group("house", "child")).to have_attributes(waiting: 2, taken: 1, oldest: be_between(0, 5))
+      redis.xdel(inbox, ids[1], ids[3])
+      expect(admin.group("house", "child")).to have_attributes(waiting: 0, taken: 1, oldest: nil)
     end
 
     it "reads the records of instances, whatever they hold" do

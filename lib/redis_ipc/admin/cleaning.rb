@@ -3,8 +3,8 @@
 module RedisIPC
   class Admin
     # Finds keys of a stream that nobody owns. What the gem writes expires by itself, but for what groups are told to
-    # do. So these are reply streams and inboxes of nobody that never expire, empty inboxes of groups without
-    # instances, and what groups are told that no process has joined for a week.
+    # do. So these are reply streams and inboxes of nobody that never expire, and what groups are told that no process
+    # has joined for a week.
     # @api private
     class Cleaning
       KEY = /\A(?<what>inbox|replies|control):(?<group>[^:]*)(?::(?<instance>[^:]+))?\z/
@@ -107,16 +107,12 @@ module RedisIPC
         case one.what
         when "control" then one.instance || @known.include?(one.group)
         when "replies" then @alive.include?(one.instance) || !forever?(one)
-        else @served.include?(one.group) || !(empty?(one) || forever?(one))
+        else @served.include?(one.group) || !forever?(one)
         end
       end
 
       def forever?(one)
         answer([:expiry, one.key]) == -1
-      end
-
-      def empty?(one)
-        answer([:inbox, @stream, one.group]).first.zero?
       end
     end
     private_constant :Cleaning

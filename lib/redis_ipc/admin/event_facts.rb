@@ -95,9 +95,8 @@ module RedisIPC
       end
 
       def oldest(said)
-        return age(@nearest.to_i) if @nearest && partitions.nil?
-
-        numbers(said, "oldest").map { |sent| age(sent) }.max
+        nearest = @nearest.to_i if @nearest && partitions.nil?
+        [nearest, *numbers(said, "oldest")].compact.map { |sent| age(sent) }.max
       end
 
       def age(sent)

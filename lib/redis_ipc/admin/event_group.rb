@@ -14,7 +14,7 @@ module RedisIPC
       attr_reader :instances
       # @return [Integer, nil] how many events are still to be delivered
       attr_reader :lag
-      # @return [Float, nil] the age in seconds of the oldest of them
+      # @return [Float, nil] the age in seconds of the oldest event that is not done
       attr_reader :oldest
       # @return [Integer, nil] how many were delivered and are not done
       attr_reader :pending

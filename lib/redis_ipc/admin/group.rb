@@ -16,7 +16,7 @@ module RedisIPC
       attr_reader :handlers
       # @return [Integer, nil] how many of them run
       attr_reader :busy
-      # @return [Integer, nil] how many requests nobody has taken
+      # @return [Integer, nil] how many requests nobody has, also of those that were given back
       attr_reader :waiting
       # @return [Integer, nil] how many requests were taken and are not answered
       attr_reader :taken

@@ -56,7 +56,11 @@ module RedisIPC
         text = "#{busy} of #{count(handlers, "handler")} busy; on #{instance.name} one has been running for " \
                "#{seconds(oldest.age)}#{what(oldest)}"
         add(handlers.positive? && busy >= handlers ? :error : :warning, :stuck_handlers, subject, text,
-            "look at that line: what does it wait for? redis_ipc instances GROUP --long shows all that runs")
+            "#{look_at(oldest)}; redis_ipc instances GROUP --long shows all that runs")
+      end
+
+      def look_at(running)
+        running.frame ? "look at that line: what does it wait for?" : "find out what it waits for"
       end
 
       def long?(instance, running)

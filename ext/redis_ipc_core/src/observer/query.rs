@@ -20,9 +20,9 @@ const MOST_TAPPED: usize = 100;
 /// Returns about the inbox KEYS[1] and its group ARGV[1], without sending an entry:
 ///
 /// - how many entries it has,
-/// - how many of them were taken, or -1 if these are more than ARGV[2],
+/// - how many of them were taken and not given back (by an idle time of a week), or -1 if these are more than ARGV[2],
 /// - how many ids are pending, of which some may be gone from the inbox,
-/// - the id of the oldest entry that was not taken, or nil,
+/// - the id of the oldest entry that waits, or nil,
 /// - and whether the group has ever been there.
 ///
 /// Redis's own `lag` is no substitute: it is nil once an entry was deleted, and an answered request is.
@@ -40,9 +40,16 @@ local taken, from = 0, '-'
 if group and length > 0 then
   from = '(' .. group['last-delivered-id']
   taken = #redis.call('XRANGE', KEYS[1], '-', group['last-delivered-id'], 'COUNT', tonumber(ARGV[2]) + 1)
-  if taken > tonumber(ARGV[2]) then taken = -1 end
 end
 local oldest = length > 0 and redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 1)[1]
+if taken > 0 then
+  local back = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', 604800000, '-', '+', 100)
+  for i = #back, 1, -1 do
+    local entry = redis.call('XRANGE', KEYS[1], back[i][1], back[i][1])[1]
+    if entry then taken, oldest = taken - 1, entry end
+  end
+end
+if taken > tonumber(ARGV[2]) then taken = -1 end
 return {length, taken, group and group.pending or 0, oldest and oldest[1], group and 1 or 0}
 ";
 
