@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require "fileutils"
 require "open3"
+require "tmpdir"
 
 # The verbs of the command that ask and answer, beside a real server.
 RSpec.describe "redis_ipc" do
@@ -171,6 +173,23 @@ RSpec.describe "redis_ipc" do
       expect(one).to include(threads: 1, calls: be > 10, calls_per_second: be > 100, p50: be < 0.1)
       expect(three).to include(threads: 3, longest: be >= three[:p99])
       expect(redis.keys("*")).to be_empty
+    end
+
+    it "works in an installed gem, whose compiled library RubyGems may keep in another folder" do
+      Dir.mktmpdir do |folder|
+        FileUtils.cp_r(Processes::LIBRARY, File.join(folder, "lib"))
+        built = FileUtils.mkdir_p(File.join(folder, "built/redis_ipc")).first
+        Dir[File.join(folder, "lib/redis_ipc/*/redis_ipc.so")].each do |file|
+          FileUtils.mv(file, built)
+          Dir.rmdir(File.dirname(file))
+        end
+        process = run_process(RbConfig.ruby, "-I#{folder}/lib", "-I#{folder}/built", Commands::EXECUTABLE,
+                              "bench", "-t", "0.1", "--threads", "1", "--json")
+        expect(JSON.parse(process.rest)).to contain_exactly(include("calls" => be > 10))
+      end
+    end
+
+    it "says so if Redis is away" do
       told = said("bench", "--redis", "redis://127.0.0.1:#{RedisServer.free_port}")
       expect([told.status, told.err]).to match([6, /\Aredis_ipc: Redis cannot be reached/])
     end

@@ -16,7 +16,8 @@ module RedisIPC
       HEIGHT = 24
       # Longer lines of help are hard to read.
       WIDEST = 100
-      CLEAR = "\e[H\e[2J\e[3J"
+      # Begins a page at the top of the terminal, and leaves what has scrolled away.
+      CLEAR = "\e[H\e[2J"
       # Matches what a terminal could obey, and JSON does not escape.
       OBEYED = /[\u007f-\u009f\p{Cf}\u2028\u2029]/
       private_constant :COLORS, :WIDTH, :HEIGHT, :WIDEST, :CLEAR, :OBEYED
@@ -67,8 +68,9 @@ module RedisIPC
       # @return [void]
       def say(*lines)
         # One write keeps the lines in one piece.
-        $stdout.write("#{lines.flatten.join("\n")}\n")
+        $stdout.write("#{@page}#{lines.flatten.join("\n")}\n")
         $stdout.flush
+        @page = nil
       end
 
       # @param text [String] about the command itself
@@ -132,10 +134,10 @@ module RedisIPC
         [paint(head, :bold), *lines]
       end
 
-      # Begins a new page.
+      # Begins a new page with what is said next. Until then the page before stays.
       # @return [void]
       def clear
-        $stdout.write(CLEAR) if terminal?
+        @page = CLEAR if terminal?
       end
 
       private

@@ -51,7 +51,9 @@ module RedisIPC
 
         def with_answering_process
           reader, writer = IO.pipe
-          pid = Process.spawn(*command, out: File::NULL, err: writer)
+          # RubyGems keeps a compiled library beside the gem, on the load path.
+          libraries = { "RUBYLIB" => $LOAD_PATH.join(File::PATH_SEPARATOR) }
+          pid = Process.spawn(libraries, *command, out: File::NULL, err: writer)
           writer.close
           first = reader.gets.to_s
           raise Error, "the answering process said: #{first.strip}" unless first.start_with?("redis_ipc answers")
@@ -66,8 +68,8 @@ module RedisIPC
           script = "require \"redis_ipc/cli\"; exit RedisIPC::CLI.start(ARGV)"
           redis = given[:redis] ? ["--redis", given[:redis].join(",")] : []
           requires = given[:requires].flat_map { |file| ["--require", file] }
-          [RbConfig.ruby, "-I#{File.expand_path("../../..", __dir__)}", "-e", script, "--", "serve", "echo", "--echo",
-           "--quiet", "--stream", stream_name, "--threads", given[:handlers].to_s, *redis, *requires]
+          [RbConfig.ruby, "-e", script, "--", "serve", "echo", "--echo", "--quiet", "--stream", stream_name,
+           "--threads", given[:handlers].to_s, *redis, *requires]
         end
 
         def stop_process(pid, reader)
