@@ -41,7 +41,8 @@ RSpec.describe "the record of an instance" do
     expect(record).to include(v: 1, kind: "request_reply", stream: "house", group: "a:b", instance: id,
                               host: Socket.gethostname, pid: Process.pid, gem: RedisIPC::VERSION, paused: false,
                               handlers: 3, busy: 0, running: [], outcomes: {}, incidents: [],
-                              settings: { lease: 60_000, max_deliveries: 5, delivery: "at_least_once" },
+                              settings: { lease: 60_000, max_deliveries: 5, delivery: "at_least_once",
+                                          longest_ttl: 3_600_000 },
                               series: { every: 10_000, asked: [], answered: [], failed: [], run_ms: [] })
     expect(record.values_at(:started, :written)).to all(be_between(now - 10_000, now))
     expect(record[:counters].keys + %i[open_calls held_requests paused handlers busy_handlers])
@@ -69,7 +70,8 @@ RSpec.describe "the record of an instance" do
       child: { fulfilled: 20, rejected: 1, unclaimed: 0, unknown: 0, not_sent: 0 },
       nobody: { fulfilled: 0, rejected: 0, unclaimed: 1, unknown: 0, not_sent: 0 }
     )
-    expect(record).to include(handlers: 0, settings: {}, counters: include(requests: 22, timed_out: 1))
+    expect(record).to include(handlers: 0, settings: { longest_ttl: 3_600_000 },
+                              counters: include(requests: 22, timed_out: 1))
     call = record[:histograms][:call]
     expect(call).to include(scale: 3, unit: "s", count: 21, zero: 0)
     expect(call[:buckets].sum).to eq(21)
@@ -123,7 +125,7 @@ RSpec.describe "the record of an instance" do
                               settings: { lease: 500, max_deliveries: 5, delivery: "at_least_once" })
     expect(record[:running]).to all(include(id: /\A\d+\z/, from: "", event: "wait", delivery: 1,
                                             frame: /record_spec\.rb:#{line}:in /))
-    expect(record[:counters].keys).to match_array(server.stats.keys - %i[held_requests paused])
+    expect(record[:counters].keys).to match_array(server.stats.keys - %i[held_requests paused handlers busy_handlers])
     expect(redis.zrange("calculator:stats", 0, -1)).to eq([":#{key.split(":").last}"])
     redis.set("calculator:control:", JSON.generate(v: 1, paused: true))
     eventually { server.paused? }

@@ -10,8 +10,8 @@ module RedisIPC
         # @param group [String] a pattern of the group; empty for a queue
         # @return [Array<String>] what an instance of the group needs to write its record, and to read what it is told
         def of(stream, group)
-          ["(%W~#{stream}:stats:#{group}:* +set +del)",
-           "(~#{stream}:stats +zadd +zrem +zremrangebyscore +pexpire)",
+          ["(~#{stream}:stats:#{group}:* +set +get +del)",
+           "(~#{stream}:stats +zadd +zrange +zremrangebyscore +zrem +pexpire)",
            "(%R~#{stream}:control:#{group} +get)"]
         end
 

@@ -33,7 +33,23 @@ module RedisIPC
         traced(Invocation.new(@queue, request, nil), encode, nil, &method)
       end
 
+      # Tells of a method that runs on after the deadline of its request.
+      # @param envelope [Envelope]
+      # @param frame [String] the line of the application where it is
+      # @param ran [Float] for how many seconds it has run
+      def overrun(envelope, frame, ran)
+        return unless Instrumentation.listening?(:overrun)
+
+        request = envelope.message
+        payload = request.is_a?(Array) ? { queue: @queue, batch: request, from: envelope.reply_to } : single(envelope)
+        Instrumentation.publish(:overrun, payload.merge(frame: frame, duration: ran))
+      end
+
       private
+
+      def single(envelope)
+        payload(Invocation.new(@queue, envelope.message, envelope.reply_to))
+      end
 
       def observed?(request)
         Instrumentation.listening?(:handle) || !@middleware.empty? || !JSONRPC.method_middleware.empty? ||

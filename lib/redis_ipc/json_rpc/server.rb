@@ -135,7 +135,8 @@ module RedisIPC
       end
 
       def run_session(session)
-        session.run(workers: threads, report: method(:report), reconnected: method(:reconnected)) do |request|
+        session.run(workers: threads, report: method(:report), reconnected: method(:reconnected),
+                    overrun: method(:overrun)) do |request|
           serve(session.engine, request)
         end
       end
@@ -158,7 +159,22 @@ module RedisIPC
         return if envelope.deadline && engine.expired?(envelope.deadline)
         return @procedures.refuse(envelope.message, given_up) if request.given_up?
 
+        request.note_deadline(envelope.deadline) if envelope.deadline
         run(engine, envelope)
+      end
+
+      def overrun(native, frame, ran)
+        native.note_frame(frame)
+        envelope = Envelope.new(native)
+        @handler_pipeline.overrun(envelope, frame, ran)
+        ErrorReport.note("JSON-RPC #{queue}: a method still runs though the deadline of its request has passed, " \
+                         "#{ran.round(1)} s after it began, at #{frame} (#{named(envelope.message)})", logger: @logger)
+      end
+
+      def named(message)
+        return "a batch of #{message.size}" if message.is_a?(Array)
+
+        "#{LogText.of(message[:method])}, request #{LogText.of(message[:id].inspect)}"
       end
 
       # Runs the methods of a message. The deadline of a batch may pass between two of them.

@@ -37,15 +37,23 @@ module RedisIPC
       # @param workers [Integer] how many threads run methods
       # @param report [#call] reports an error to the user
       # @param reconnected [#call] is called with the seconds of an outage that is over
+      # @param overrun [#call] tells the user of a request whose method outlasts its deadline, where it is, and for
+      #   how many seconds it has run
       # @param serve [Proc] runs one request
       # @return [self]
-      def run(report:, reconnected:, workers: 0, &serve)
+      def run(report:, reconnected:, overrun: nil, workers: 0, &serve)
+        @overrun = overrun
         @report = report
         @reconnected = reconnected
         @serve = serve
         @workers&.start(workers)
         @reporter.start(1)
         self
+      end
+
+      # @return [Hash{Symbol => Integer}] the counters; of a server also how many threads run methods and are doing so
+      def stats
+        @workers ? super.merge(handlers: handlers, busy_handlers: running.size) : super
       end
 
       private
@@ -55,13 +63,17 @@ module RedisIPC
       end
 
       def pass_on(report)
-        report.kind == :slow ? note_frame(report.id) : super
+        case report.kind
+        when :slow then look(report.id) { |running, frame| running.subject.note_frame(frame) }
+        when :overrun then look(report.id) { |running, frame| @overrun.call(running.subject, frame, running.age) }
+        else super
+        end
       end
 
-      # Notes for the record where a method is that runs for long, unless it has just ended.
-      def note_frame(number)
+      # Yields a method that runs and where it is, unless it has just ended.
+      def look(number)
         one = running.to_a.find { |it| it.subject.number == number }
-        one&.subject&.note_frame(ApplicationFrame.of(one.thread.backtrace || []))
+        yield one, ApplicationFrame.of(one.thread.backtrace || []) if one
       end
     end
   end

@@ -27,6 +27,8 @@ module RedisIPC
         def given_up?
           false
         end
+
+        def note_deadline(_deadline); end
       end
       private_constant :Request
 

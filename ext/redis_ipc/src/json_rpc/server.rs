@@ -37,6 +37,12 @@ impl NativeListRequest {
         Ok(())
     }
 
+    /// Notes when the caller gives up, in ms on Redis's clock.
+    fn note_deadline(_ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<(), Error> {
+        rb_self.held.note_deadline(deadline);
+        Ok(())
+    }
+
     /// Parses the text from byte `start` on. Raises ContentError if that is not JSON.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
         let text = rb_self.held.text.get(start..).unwrap_or_default();
@@ -148,6 +154,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         "load", 1 => method1(NativeListRequest::load);
         "skim", 1 => method1(NativeListRequest::skim);
         "note_frame", 1 => method1(NativeListRequest::note_frame);
+        "note_deadline", 1 => method1(NativeListRequest::note_deadline);
     });
     Ok(())
 }

@@ -44,7 +44,7 @@ impl NativeReport {
     fn id(&self) -> Result<Option<String>, Error> {
         Ok(match &self.0 {
             Report::Settled(id) => Some(id.to_string()),
-            Report::Overrun(id) => Some(id.to_string()),
+            Report::Overrun(id) => Some(id.clone()),
             Report::Slow(id) => Some(id.clone()),
             _ => None,
         })

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A server counts as alive for this long after its last sign of life.
-const ALIVE: Duration = Duration::from_secs(60);
-/// How long a record outlives its server. That is added to the time of the last sign of life in `Q:stats`.
-const RECORD_KEPT: u64 = 600_000;
+const ALIVE: Duration = Duration::from_secs(70);
+/// How long a server is in `Q:stats` after it was added there last, which it is once a minute.
+const RECORD_KEPT: u64 = 660_000;
 /// The most servers that are looked at. Any client that may serve can add any number.
 const MOST: usize = 16;
 

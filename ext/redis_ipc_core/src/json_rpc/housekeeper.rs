@@ -143,6 +143,7 @@ impl Housekeeper {
                 self.instance.endpoint.clock.read(&mut connection)?;
                 clock = Some(Instant::now());
             }
+            self.tell_overruns();
             if records.is_due() {
                 self.record.end_period(&self.portrait);
                 self.obey(self.record.write(&self.portrait, &mut connection), &mut connection)?;
@@ -171,6 +172,14 @@ impl Housekeeper {
     /// Ends a read that waits in Redis and would still take a request, if this server is to pause from now on.
     fn obey(&self, is_to_pause: bool, connection: &mut Connection) -> RedisResult<()> {
         if is_to_pause { self.queue_reader.unblock_once(connection) } else { Ok(()) }
+    }
+
+    /// Reports the methods that run on after the deadline of their request.
+    fn tell_overruns(&self) {
+        let clock = &self.instance.endpoint.clock;
+        let has_overrun = |held: &Arc<InFlight>| held.has_overrun(|deadline| clock.until(deadline).is_none());
+        let overrun = self.portrait.handling.running().into_iter().filter(has_overrun);
+        overrun.for_each(|held| self.instance.endpoint.report_overrun(held.number.to_string()));
     }
 
     /// Has somebody look where the methods are that run for longer than a lease.

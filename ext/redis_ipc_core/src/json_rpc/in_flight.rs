@@ -26,6 +26,8 @@ pub struct InFlight {
 #[derive(Debug, Default)]
 struct State {
     run: Option<Run>,
+    /// When its caller gives up, in ms on Redis's clock, until that was told.
+    deadline: Option<u64>,
     handling: Option<Arc<Handling<InFlight>>>,
 }
 
@@ -41,7 +43,7 @@ impl InFlight {
     pub fn start(self: &Arc<Self>, handling: &Arc<Handling<Self>>, patience: Duration) {
         let run = Run::new(Instant::now(), patience);
         let waited = run.since.saturating_duration_since(self.taken);
-        *self.state.lock() = State { run: Some(run), handling: Some(Arc::clone(handling)) };
+        *self.state.lock() = State { run: Some(run), deadline: None, handling: Some(Arc::clone(handling)) };
         handling.begin(self, waited);
     }
 
@@ -50,12 +52,27 @@ impl InFlight {
         self.state.lock().run.as_mut().map(look)
     }
 
+    /// Records when its caller gives up, in ms on Redis's clock.
+    pub fn note_deadline(&self, deadline: u64) {
+        self.state.lock().deadline = Some(deadline);
+    }
+
+    /// Whether its method runs on though `is_past` its deadline. That is so once.
+    pub fn has_overrun(&self, is_past: impl FnOnce(u64) -> bool) -> bool {
+        let mut state = self.state.lock();
+        let has_overrun = state.run.is_some() && state.deadline.is_some_and(is_past);
+        if has_overrun {
+            state.deadline = None;
+        }
+        has_overrun
+    }
+
     /// Records that it was answered, or needs no answer. Returns how long it ran. `None` if it was answered before.
     pub fn answer(&self) -> Option<Duration> {
         if self.answered.swap(true, Ordering::SeqCst) {
             return None;
         }
-        let State { run, handling } = std::mem::take(&mut *self.state.lock());
+        let State { run, handling, .. } = std::mem::take(&mut *self.state.lock());
         let ran = run.map_or(Duration::ZERO, |run| run.since.elapsed());
         if let Some(handling) = handling {
             handling.end(self, Some(ran));

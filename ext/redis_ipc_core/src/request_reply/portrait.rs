@@ -32,16 +32,15 @@ impl Subject for Portrait {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let options = &self.service.instance.options.consumer;
-        let settings = json!({
-            "lease": options.lease.as_millis() as u64,
-            "max_deliveries": options.max_deliveries,
-            "delivery": options.delivery.name(),
-        });
-        match settings {
-            Value::Object(settings) if self.serves => settings,
-            _ => Map::new(),
+        let options = &self.service.instance.options;
+        // Whoever asks trims what is older.
+        let mut settings = json!({ "longest_ttl": options.longest_ttl().as_millis() as u64 });
+        if self.serves {
+            settings["lease"] = json!(options.consumer.lease.as_millis() as u64);
+            settings["max_deliveries"] = json!(options.consumer.max_deliveries);
+            settings["delivery"] = json!(options.consumer.delivery.name());
         }
+        if let Value::Object(settings) = settings { settings } else { Map::new() }
     }
 
     fn handlers(&self) -> usize {

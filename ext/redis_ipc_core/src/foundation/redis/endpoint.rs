@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::foundation::payload::loss::Loss;
-use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::client_name::ClientNames;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
@@ -109,7 +108,7 @@ impl Endpoint {
     }
 
     /// Reports that the handler of an entry still runs after its deadline. It is dropped like an error.
-    pub fn report_overrun(&self, id: StreamId) {
+    pub fn report_overrun(&self, id: String) {
         self.note(Incident::Overrun, &format!("the handler of {id} runs on after the deadline"));
         if !self.reports.offer(Report::Overrun(id)) {
             self.stats.reports_dropped.increment();

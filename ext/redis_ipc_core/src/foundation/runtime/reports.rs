@@ -4,7 +4,6 @@
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::loss::Loss;
-use crate::foundation::payload::stream_entry::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub enum Report {
     /// Events may be missing.
     Loss(Loss),
     /// The deadline of this entry has passed, and its handler still runs.
-    Overrun(StreamId),
+    Overrun(String),
     /// The handler of this entry runs for long: where it is, is to be noted for the record.
     Slow(String),
 }

@@ -121,7 +121,12 @@ impl Options {
     /// longest deadline no request is alive. It is at least that of the default deadline, because other instances may
     /// use that.
     pub fn inbox_lifetime(&self) -> Duration {
-        self.ledger.max_timeout.max(MAX_TIMEOUT) + Duration::from_secs(60)
+        self.longest_ttl() + Duration::from_secs(60)
+    }
+
+    /// Returns the longest deadline that a request may have for this instance. Older requests are trimmed.
+    pub fn longest_ttl(&self) -> Duration {
+        self.ledger.max_timeout.max(MAX_TIMEOUT)
     }
 }
 

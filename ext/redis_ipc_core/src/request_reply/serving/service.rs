@@ -220,7 +220,7 @@ impl Service {
                 Stage::Running => {
                     self.stats().unanswered.increment();
                     self.suspects.overrun(held);
-                    self.instance.endpoint.report_overrun(held.id());
+                    self.instance.endpoint.report_overrun(held.id().to_string());
                 }
                 Stage::Answered => self.stats().unanswered.increment(),
             }

@@ -70,7 +70,7 @@ impl SuspectMarks {
     fn write(&self, taken: &mut Vec<TakenOver>) -> Result<(), Error> {
         let ids: Vec<StreamId> = taken.iter().map(|one| one.request.redis_id).collect();
         let before = self.letters.suspects(&ids)?;
-        let holders = self.holders(taken, &before)?;
+        let holders = self.holders(taken, &before);
         let texts: Vec<(String, String)> =
             holders.iter().map(|holders| (holders.to_json(), holders.reason())).collect();
         let letters: Vec<Letter<'_>> =
@@ -87,8 +87,9 @@ impl SuspectMarks {
         self.letters.discard_all(&outdated.map(|suspect| suspect.letter).collect::<Vec<_>>()).map(drop)
     }
 
-    fn holders(&self, taken: &[TakenOver], before: &[Suspect]) -> Result<Vec<Holders>, Error> {
-        let living = self.registry.recent()?;
+    fn holders(&self, taken: &[TakenOver], before: &[Suspect]) -> Vec<Holders> {
+        // Without the list the holders are named by their ids. Others report why there is none.
+        let living = self.registry.recent().unwrap_or_default();
         let holders = |one: &TakenOver| {
             let id = one.request.redis_id;
             let last = before.iter().rfind(|suspect| suspect.entry == id);
@@ -98,7 +99,7 @@ impl SuspectMarks {
             holders.add(Holder::of(&self.instance.names.instance_id, deliveries, &living));
             holders
         };
-        Ok(taken.iter().map(holders).collect())
+        taken.iter().map(holders).collect()
     }
 
     /// Returns those of the requests that are not pending under this instance any more.

@@ -5,6 +5,7 @@
 //! [`writer::RecordWriter`], which needs neither Ruby nor a free handler: so the record is written while handlers hang.
 
 pub mod access;
+pub mod agreement;
 pub mod control;
 pub mod keys;
 pub mod subject;

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::record::access::{AboutKey, Access};
+use crate::foundation::redis::record::agreement::{self, Agreement};
 use crate::foundation::redis::record::control::Control;
 use crate::foundation::redis::record::keys::RecordKeys;
 use crate::foundation::redis::record::subject::{RunningHandler, Subject};
@@ -10,7 +11,7 @@ use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::runtime::series::{PERIOD, Series};
 use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, Value};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const GROUP_KEPT: Duration = Duration::from_secs(7 * 86_400);
 const INDEX_KEPT: Duration = Duration::from_secs(8 * 86_400);
 /// How often the record is added to the index, and that is freed of what is over.
 const INDEXED: Duration = Duration::from_secs(60);
+/// How much later than that it may be.
+const SLACK: Duration = Duration::from_secs(10);
 /// The refusals of a node of a cluster that does not have the key now.
 const MOVING: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
 /// The most running handlers in a record.
@@ -41,9 +44,10 @@ pub struct RecordWriter {
     lease: Duration,
     started: OnceLock<u64>,
     state: Mutex<State>,
-    /// What was last reported of a record that could not be written, and of a control key that could not be read.
-    /// Each is reported once, because it says the same each time.
-    reported: [Mutex<String>; 2],
+    agreement: Agreement,
+    /// What was last reported of a record that could not be written, of a control key that could not be read, and of
+    /// records of others. Each is reported once, because it says the same each time.
+    reported: [Mutex<String>; 3],
     /// What the counters of trouble were when the record was last written.
     trouble: AtomicU64,
 }
@@ -59,7 +63,8 @@ impl RecordWriter {
     /// Creates the writer of an instance. It counts as started when it first writes. `control` learns what the group is told to do.
     pub fn new(endpoint: Arc<Endpoint>, keys: RecordKeys, control: Arc<Control>, lease: Duration) -> Self {
         let (reported, trouble, started) = (Default::default(), AtomicU64::new(0), OnceLock::new());
-        Self { endpoint, keys, control, lease, started, state: Mutex::default(), reported, trouble }
+        let (agreement, state) = (Agreement::default(), Mutex::default());
+        Self { endpoint, keys, control, lease, started, state, agreement, reported, trouble }
     }
 
     /// Returns the key of the record.
@@ -73,21 +78,60 @@ impl RecordWriter {
         self.note_trouble(subject);
         let mut commands = vec![(&self.keys.record, self.set(subject))];
         let indexed = self.state.lock().indexed;
+        let mut settings = Map::new();
         if indexed.is_none_or(|at| at.elapsed() >= INDEXED) {
             commands.extend(self.index(indexed.is_some()).map(|command| (&self.keys.index, command)));
             self.state.lock().indexed = Some(Instant::now());
+            settings = subject.settings();
         }
-        self.write_and_learn(commands, by)
+        let compares = !settings.is_empty();
+        if compares {
+            let look = agreement::look(&self.keys, self.endpoint.clock.now() + ms(KEPT) - ms(SLACK));
+            commands.insert(0, (&self.keys.index, look));
+        }
+        let mut replies = match self.run(commands, by) {
+            Ok(replies) => replies,
+            Err(error) => return self.fail(error),
+        };
+        if compares && !replies.is_empty() {
+            let alive = replies.remove(0);
+            self.compare(subject.kind(), &settings, &alive, by);
+        }
+        self.learn(replies)
     }
 
     /// Runs the commands that write, and reads the control key with them. Returns whether the instance is to pause from
     /// now on.
-    fn write_and_learn<'a>(&'a self, mut commands: Vec<AboutKey<'a>>, by: &mut dyn Access) -> bool {
+    fn write_and_learn<'a>(&'a self, commands: Vec<AboutKey<'a>>, by: &mut dyn Access) -> bool {
+        self.run(commands, by).map_or_else(|error| self.fail(error), |replies| self.learn(replies))
+    }
+
+    fn run<'a>(&'a self, mut commands: Vec<AboutKey<'a>>, by: &mut dyn Access) -> Result<Vec<Value>, Error> {
         let mut look = redis::cmd("GET");
         look.arg(&self.keys.control);
         commands.push((&self.keys.control, look));
-        let replies = by.run_about(&self.endpoint, &commands);
-        replies.map_or_else(|error| self.fail(error), |replies| self.learn(replies))
+        by.run_about(&self.endpoint, &commands)
+    }
+
+    /// Tells with whom of those that are `alive` this instance disagrees about settings.
+    fn compare(&self, kind: &str, settings: &Map<String, Json>, alive: &Value, by: &mut dyn Access) {
+        let others = self.agreement.to_compare(&self.keys, alive);
+        let read = |key: &String| {
+            let mut get = redis::cmd("GET");
+            get.arg(key);
+            get
+        };
+        let reads: Vec<AboutKey<'_>> = others.iter().map(|key| (key, read(key))).collect();
+        let records = if reads.is_empty() { Ok(Vec::new()) } else { by.run_about(&self.endpoint, &reads) };
+        let Ok(records) = records else { return };
+        let replies: Vec<Value> = std::iter::once(alive.clone()).chain(records).collect();
+        if let Err(error) = self.check(&replies) {
+            let message = format!("settings cannot be compared within the group: {}", error.message);
+            let [_, _, reported] = &self.reported;
+            self.report_once(Error { message, ..error }, reported);
+        }
+        let differing = replies.iter().filter_map(|record| self.agreement.compare(kind, settings, record));
+        differing.for_each(|error| self.endpoint.report(error));
     }
 
     /// Ends a period of the record's series. Call it every [`EVERY`], before [`RecordWriter::write`].
@@ -135,7 +179,7 @@ impl RecordWriter {
         read.unwrap_or_else(|error| {
             let message =
                 format!("the control key {:?} cannot be read: {}", self.keys.control, error.message);
-            let [_, reported] = &self.reported;
+            let [_, reported, _] = &self.reported;
             self.report_once(Error { message, ..error }, reported)
         })
     }
@@ -157,7 +201,7 @@ impl RecordWriter {
             return false;
         }
         let message = format!("the record of this instance was not written: {}", error.message);
-        let [reported, _] = &self.reported;
+        let [reported, ..] = &self.reported;
         self.report_once(Error { message, ..error }, reported)
     }
 
@@ -249,10 +293,11 @@ mod tests {
     use crate::foundation::redis::live_server::LiveServer;
     use crate::foundation::redis::pool::Pool;
     use crate::foundation::runtime::histogram::Histogram;
+    use crate::foundation::runtime::reports::{Fetched, Report};
     use crate::foundation::runtime::series::Totals;
-    use serde_json::Map;
 
-    struct Idle;
+    #[derive(Default)]
+    struct Idle(Map<String, Json>);
 
     impl Subject for Idle {
         fn kind(&self) -> &'static str {
@@ -260,7 +305,7 @@ mod tests {
         }
 
         fn settings(&self) -> Map<String, Json> {
-            Map::new()
+            self.0.clone()
         }
 
         fn handlers(&self) -> usize {
@@ -285,6 +330,40 @@ mod tests {
     }
 
     #[test]
+    fn two_members_that_differ_in_a_setting_both_tell_it_once() {
+        let server = LiveServer::start();
+        let member = |name: &str, lease: u64| {
+            let endpoint = endpoint_of(server.redis_options.clone());
+            let pool = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
+            let keys = RecordKeys::new("s", "g", name);
+            let writer =
+                RecordWriter::new(Arc::clone(&endpoint), keys, Arc::default(), Duration::from_secs(2));
+            (writer, Idle(Map::from_iter([("lease".to_owned(), json!(lease))])), pool, endpoint)
+        };
+        let mut members = [member("a", 2_000), member("b", 5_000), member("c", 5_000)];
+        for _ in 0..2 {
+            for (writer, subject, pool, _) in &mut members {
+                writer.state.lock().indexed = None;
+                writer.write(subject, pool);
+            }
+        }
+        let told = members.map(|(_, _, _, endpoint)| {
+            endpoint.reports.close();
+            let (_never, interrupt) = crossbeam_channel::bounded(1);
+            let mut told = Vec::new();
+            while let Fetched::Message(Report::Failure(error)) = endpoint.reports.fetch(&interrupt) {
+                told.push(error.message);
+            }
+            told
+        });
+        assert_eq!(told.each_ref().map(Vec::len), [1, 1, 1], "{told:?}");
+        assert!(
+            told[0][0].contains("lease 2 s and 5 s") && told[1][0].contains("lease 5 s and 2 s"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
     fn a_group_is_known_for_a_while_once_an_instance_of_it_has_lasted() {
         let server = LiveServer::start();
         let endpoint = endpoint_of(server.redis_options.clone());
@@ -295,14 +374,14 @@ mod tests {
         };
         let keys = RecordKeys::new("s", "g", "i");
         let writer = RecordWriter::new(endpoint, keys, Arc::default(), Duration::from_secs(2));
-        writer.write(&Idle, &mut pool);
+        writer.write(&Idle::default(), &mut pool);
         assert_eq!(index(), ["g:i"]);
         writer.remove(&mut pool).unwrap();
         assert!(index().is_empty());
-        writer.write(&Idle, &mut pool);
+        writer.write(&Idle::default(), &mut pool);
         assert!(index().is_empty(), "it is written once a minute");
         writer.state.lock().indexed = Instant::now().checked_sub(INDEXED);
-        writer.write(&Idle, &mut pool);
+        writer.write(&Idle::default(), &mut pool);
         assert_eq!(index(), ["g:i", "g"]);
         writer.remove(&mut pool).unwrap();
         assert_eq!(index(), ["g"]);
