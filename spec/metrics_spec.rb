@@ -83,6 +83,20 @@ RSpec.describe RedisIPC::Metrics do
       expect(samples).to include(["redis_ipc_build_info", { "version" => RedisIPC::VERSION }] => 1)
     end
 
+    it "have how long calls, waiting and handlers took, and how calls ended by destination" do
+      counts = parsed(nil).select do |(name, its), _|
+        name.match?(/duration_seconds_count\z|outcomes_total\z/) && its["stream"].start_with?(stream)
+      end
+      durations = counts.to_h do |(name, its), value|
+        [[name[/client|wait|server_call/], its["kind"], its["group"]], value]
+      end
+      expect(durations).to include(%w[client request_reply parent] => 2, %w[server_call request_reply child] => 2,
+                                   %w[wait request_reply child] => 2, ["server_call", "json_rpc", nil] => 1)
+      expect(durations[%w[server_call events billing]]).to be >= 2
+      ends = counts.select { |(_, its), _| its["to"] == "child" }
+      expect(ends.to_h { |(_, its), value| [its["outcome"], value] }).to include("fulfilled" => 1, "rejected" => 1)
+    end
+
     it "are the same in OpenMetrics, which its stricter parser reads" do
       accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
       # These change from one look to the next.
@@ -203,6 +217,32 @@ RSpec.describe RedisIPC::Metrics do
       expect(up.call).to eq(0)
     ensure
       asked&.close
+    end
+  end
+
+  describe RedisIPC::Metrics::Distribution do
+    # The core's bucket of a value: over 2^(index/8), up to 2^((index + 1)/8).
+    def told(values)
+      found = values.group_by { |value| (Math.log2(value) * 8).ceil - 1 }
+      first, last = found.keys.minmax
+      { "zero" => 0, "offset" => first, "buckets" => (first..last).map { |index| found.fetch(index, []).size },
+        "sum" => values.sum, "count" => values.size }
+    end
+
+    it "has counts that are exact, whatever the values" do
+      random = Random.new(7)
+      values = Array.new(2_000) { 2.0**random.rand(-20.0..12.0) } + (-16..8).map { |exponent| 2.0**exponent }
+      one, two = values.partition { random.rand < 0.5 }.map { |some| described_class.read(told(some)) }
+      both = one + two
+      expect(both.buckets).to eq([*(-16..8).map { |exponent| 2.0**exponent }, Float::INFINITY].map do |bound|
+        [bound, values.count { |value| value <= bound }]
+      end)
+      expect([both.count, both.sum]).to match([values.size, be_within(1e-6).of(values.sum)])
+    end
+
+    it "has nothing below its least value if that is 0" do
+      empty = { "zero" => 3, "offset" => 0, "buckets" => [], "sum" => 0.0, "count" => 3 }
+      expect(described_class.read(empty).buckets.map(&:last)).to all(eq(3))
     end
   end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "metrics/family"
+require_relative "metrics/distribution"
 require_relative "metrics/catalog"
 require_relative "metrics/collector"
 require_relative "metrics/source"

@@ -8,6 +8,7 @@ module RedisIPC
       # Each metric: its type, and its text for people.
       METRICS = {
         "redis_ipc_calls" => [:counter, "Calls made here that have ended, by how"],
+        "redis_ipc_call_outcomes" => [:counter, "Calls made here that have ended, by destination and what is known"],
         "redis_ipc_calls_open" => [:gauge, "Calls made here that have not ended"],
         "redis_ipc_requests_resent" => [:counter, "Requests sent again after a connection broke"],
         "redis_ipc_answers_unmatched" => [:counter, "Answers that nobody waited for: late, duplicate or foreign"],
@@ -27,6 +28,7 @@ module RedisIPC
         "redis_ipc_handlers_busy" => [:gauge, "Handlers that run now"],
         "redis_ipc_handler_running_seconds_max" => [:gauge, "For how long the oldest running handler has run"],
         "redis_ipc_connected" => [:gauge, "1 if all connections stand"],
+        "redis_ipc_paused" => [:gauge, "1 if the group or this instance is told to take nothing new"],
         "redis_ipc_reconnections" => [:counter, "Connections made again after they broke"],
         "redis_ipc_reports_dropped" => [:counter, "Errors that on_error was not told of, because too many waited"],
         "redis_ipc_events_taken" => [:counter, "Events read"],
@@ -40,10 +42,17 @@ module RedisIPC
         "redis_ipc_event_losses" => [:counter, "Times that events may have been missed, by cause"]
       }.freeze
 
+      # The histograms of the core: the metric, and its text for people.
+      DURATIONS = {
+        "call" => ["redis_ipc_client_call_duration_seconds", "How long calls took that were made here"],
+        "wait" => ["redis_ipc_server_wait_duration_seconds", "How long requests and events waited for their handler"],
+        "run" => ["redis_ipc_server_call_duration_seconds", "How long handlers ran"]
+      }.freeze
+
       # The figures of `stats`, with the metric and further labels.
       SHARED = {
         reconnections: ["redis_ipc_reconnections"], reports_dropped: ["redis_ipc_reports_dropped"],
-        dead_lettered: ["redis_ipc_dead_lettered"], connected: ["redis_ipc_connected"],
+        dead_lettered: ["redis_ipc_dead_lettered"], paused: ["redis_ipc_paused"], connected: ["redis_ipc_connected"],
         handlers: ["redis_ipc_handlers"], busy: ["redis_ipc_handlers_busy"],
         running: ["redis_ipc_handler_running_seconds_max"]
       }.freeze

@@ -6,7 +6,8 @@ module RedisIPC
     # @api private
     module Collector
       # Where several sources have the same labels, their figures are added, but for these.
-      COMBINED = { "redis_ipc_connected" => :min, "redis_ipc_handler_running_seconds_max" => :max }.freeze
+      COMBINED = { "redis_ipc_connected" => :min, "redis_ipc_paused" => :max,
+                   "redis_ipc_handler_running_seconds_max" => :max }.freeze
       private_constant :COMBINED
 
       class << self
@@ -15,7 +16,7 @@ module RedisIPC
         def families(sources)
           values = Hash.new { |all, name| all[name] = Hash.new { |family, labels| family[labels] = [] } }
           sources.each { |source| each_value(source) { |name, labels, value| values[name][labels] << value } }
-          [*values.map { |name, family| family_of(name, family) }, build_info].sort_by(&:name)
+          [*values.map { |name, family| family_of(name, family) }, *durations(sources), build_info].sort_by(&:name)
         end
 
         private
@@ -25,6 +26,9 @@ module RedisIPC
           source.figures.each do |figure, value|
             name, more = metrics[figure]
             yield name, more ? source.labels.merge(more) : source.labels, value if name
+          end
+          source.outcomes.each do |(to, outcome), count|
+            yield "redis_ipc_call_outcomes", source.labels.merge(to: to, outcome: outcome), count
           end
           losses_of(source).each do |cause, count|
             yield "redis_ipc_event_losses", source.labels.merge(cause: cause.name), count
@@ -41,6 +45,24 @@ module RedisIPC
           combine = COMBINED.fetch(name, :sum)
           samples = values.map { |labels, all| Family::Sample.new(labels, all.public_send(combine)) }
           Family.new(name, *Catalog::METRICS.fetch(name), samples)
+        end
+
+        def durations(sources)
+          Catalog::DURATIONS.filter_map do |key, (name, help)|
+            shown = sources.select { |source| shown?(source, key) }.group_by(&:labels)
+            samples = shown.map { |labels, all| Family::Sample.new(labels, together(all, key)) }
+            Family.new(name, :histogram, help, samples) unless samples.empty?
+          end
+        end
+
+        def together(sources, key)
+          sources.map { |source| source.distributions.fetch(key) }.reduce(:+)
+        end
+
+        # Who has no handler has no durations of handlers.
+        def shown?(source, key)
+          found = source.distributions[key]
+          found && (found.count.positive? || (key != "call" && source.figures[:handlers].to_i.positive?))
         end
 
         def build_info

@@ -8,7 +8,7 @@ module RedisIPC
       class Sample
         # @return [Hash{Symbol => String}]
         attr_reader :labels
-        # @return [Integer, Float]
+        # @return [Integer, Float, Distribution] a {Distribution} in a family of histograms
         attr_reader :value
 
         # @api private
@@ -19,9 +19,9 @@ module RedisIPC
         end
       end
 
-      # @return [String] without the suffix of its samples (`_total`)
+      # @return [String] without the suffixes of samples (`_total`, `_bucket`)
       attr_reader :name
-      # @return [Symbol] `:counter` or `:gauge`
+      # @return [Symbol] `:counter`, `:gauge` or `:histogram`
       attr_reader :type
       # @return [String] what it counts or measures
       attr_reader :help

@@ -11,33 +11,50 @@ module RedisIPC
       attr_reader :figures
       # @return [Hash{Symbol => Integer}] how many losses were told, by cause
       attr_reader :losses
+      # @return [Hash{String => Distribution}] how long calls, waiting and handlers took
+      attr_reader :distributions
+      # @return [Hash{Array(String, String) => Integer}] how many calls ended in which way, by destination and outcome
+      attr_reader :outcomes
 
-      # @param session [EngineSession]
-      # @return [Source] with the figures of an open session
-      def self.open(session)
-        running = session.running.to_a
-        now = { handlers: session.handlers, busy: running.size, running: running.map(&:age).max || 0.0,
-                connected: session.connected? ? 1 : 0 }
-        new(session.labels, session.stats, session.losses, now)
+      class << self
+        # @param session [EngineSession]
+        # @return [Source] with the figures of an open session
+        def open(session)
+          running = session.running.to_a
+          now = { handlers: session.handlers, busy: running.size, running: running.map(&:age).max || 0.0,
+                  connected: session.connected? ? 1 : 0 }
+          new(session.labels, session.stats.merge(now), session.losses, *details(session))
+        end
+
+        # @param session [EngineSession]
+        # @return [Source] with what stays of a session that has ended: what it has counted
+        def ended(session)
+          new(session.labels, session.stats.slice(*Catalog::COUNTED), session.losses, *details(session))
+        end
+
+        private
+
+        def details(session)
+          histograms, outcomes = session.details.values_at("histograms", "outcomes")
+          counts = (outcomes || {}).flat_map { |to, ends| ends.map { |outcome, count| [[to, outcome], count] } }
+          [(histograms || {}).transform_values { |told| Distribution.read(told) }, counts.to_h]
+        end
       end
 
-      # @param session [EngineSession]
-      # @return [Source] with what stays of a session that has ended: its counters
-      def self.ended(session)
-        new(session.labels, session.stats.slice(*Catalog::COUNTED), session.losses, {})
-      end
-
-      def initialize(labels, figures, losses, now)
+      def initialize(labels, figures, losses, distributions, outcomes)
         @labels = labels
-        @figures = figures.merge(now)
+        @figures = figures
         @losses = losses
+        @distributions = distributions
+        @outcomes = outcomes
       end
 
       # @param other [Source] of the same place, which has ended, too
       # @return [Source]
       def merge(other)
         sum = ->(_, one, two) { one + two }
-        self.class.new(labels, figures.merge(other.figures, &sum), losses.merge(other.losses, &sum), {})
+        self.class.new(labels, figures.merge(other.figures, &sum), losses.merge(other.losses, &sum),
+                       distributions.merge(other.distributions, &sum), outcomes.merge(other.outcomes, &sum))
       end
 
       # @return [String] what the labels are of: "request_reply", "json_rpc" or "events"

@@ -58,8 +58,21 @@ module RedisIPC
       end
 
       def lines(family)
+        return family.samples.flat_map { |sample| distribution(family.name, sample) } if family.type == :histogram
+
         name = family.type == :counter ? "#{family.name}_total" : family.name
         family.samples.map { |sample| line(name, sample.labels, sample.value) }
+      end
+
+      def distribution(name, sample)
+        labels = sample.labels
+        all = sample.value
+        buckets = all.buckets.map { |bound, count| line("#{name}_bucket", { **labels, le: bound(bound) }, count) }
+        [*buckets, line("#{name}_sum", labels, all.sum), line("#{name}_count", labels, all.count)]
+      end
+
+      def bound(seconds)
+        seconds.infinite? ? "+Inf" : seconds
       end
 
       # A label without a value is the same as none.

@@ -13,8 +13,8 @@ module RedisIPC
       GROUP = :redis_ipc
       PREFIX = "#{GROUP}_".freeze
       LABELS = %i[kind source stream group consumer].freeze
-      MORE = { "redis_ipc_calls" => :outcome, "redis_ipc_events" => :outcome,
-               "redis_ipc_event_losses" => :cause }.freeze
+      MORE = { "redis_ipc_calls" => :outcome, "redis_ipc_events" => :outcome, "redis_ipc_event_losses" => :cause,
+               "redis_ipc_call_outcomes" => %i[to outcome] }.freeze
       private_constant :GROUP, :PREFIX, :LABELS, :MORE
 
       # A counter of Yabeda takes what was added since it was last told, and a gauge keeps its value until it is told

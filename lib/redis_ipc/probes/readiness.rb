@@ -29,7 +29,7 @@ module RedisIPC
         return "#{name}: told to take no more" if session.quiet?
         return "#{name}: not connected to Redis" unless session.connected?
 
-        "#{name}: paused" if owner.respond_to?(:paused?) && owner.paused?
+        "#{name}: paused" if session.stats[:paused] == 1 || (owner.respond_to?(:paused?) && owner.paused?)
       end
 
       def closing(sessions)

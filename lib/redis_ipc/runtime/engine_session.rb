@@ -50,6 +50,12 @@ module RedisIPC
       {}
     end
 
+    # @return [Hash{String => Hash}] how long calls, waiting and handlers took (`"histograms"`), and how calls ended by
+    #   their destination (`"outcomes"`)
+    def details
+      JSON.parse(@engine.details)
+    end
+
     # Returns whether a handler has run for longer than anybody waits for it.
     # @param _running [RunningHandlers::Running]
     def overdue?(_running)

@@ -225,6 +225,11 @@ impl NativeEventConsumer {
         counters(ruby, stats)
     }
 
+    /// Returns how long events waited and handlers took, as JSON.
+    fn details(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.consumer(ruby)?.details().to_string())
+    }
+
     /// Returns up to `count` dead letters after the id `after`, each as a Hash.
     fn dead_letters(
         ruby: &Ruby,
@@ -391,6 +396,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     )?;
     class.define_method("connected?", method!(entry::getter(NativeEventConsumer::is_connected), 0))?;
     class.define_method("stats", method!(entry::method0(NativeEventConsumer::stats), 0))?;
+    class.define_method("details", method!(entry::method0(NativeEventConsumer::details), 0))?;
     class.define_method("dead_letters", method!(entry::method2(NativeEventConsumer::dead_letters), 2))?;
     class.define_method(
         "count_dead_letters",

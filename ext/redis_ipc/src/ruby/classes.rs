@@ -62,6 +62,7 @@ macro_rules! running_class {
             $(ask $asker => |$asked, $argument: $given| $told;)*
             "next_report", 0 => method0(|ruby: &Ruby, it: &$type| it.0.next_report(ruby));
             "stats", 0 => method0(|ruby: &Ruby, it: &$type| it.0.stats(ruby));
+            "details", 0 => method0(|ruby: &Ruby, it: &$type| it.0.details(ruby));
             "quiet", 0 => method0(|ruby: &Ruby, it: &$type| it.0.quiet(ruby));
             "close", 0 => method0(|ruby: &Ruby, it: &$type| it.0.close(ruby));
             $($method, $arity => $entry($body);)*

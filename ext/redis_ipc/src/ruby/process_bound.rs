@@ -122,6 +122,11 @@ impl<T: Running> ProcessBound<Arc<T>> {
         counters(ruby, self.get(ruby)?.stats())
     }
 
+    /// Returns how long things took and how calls ended, as JSON.
+    pub fn details(&self, ruby: &Ruby) -> Result<String, Error> {
+        Ok(self.get(ruby)?.details().to_string())
+    }
+
     /// Takes no more work, and gives back what was not started.
     pub fn quiet(&self, ruby: &Ruby) -> Result<(), Error> {
         self.apart(ruby, T::quiet)

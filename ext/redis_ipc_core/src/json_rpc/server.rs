@@ -26,6 +26,7 @@ use crate::json_rpc::portrait::{COUNTED, Portrait};
 use crate::json_rpc::queue_reader::{self, QueueReader};
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::RedisResult;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -310,6 +311,11 @@ impl Running for Server {
         stats.push(("held_requests", self.queue.len() as u64));
         stats.push(("paused", u64::from(self.control.is_paused())));
         stats
+    }
+
+    fn details(&self) -> Value {
+        let (wait, run) = (self.handling.wait.to_json(), self.handling.run.to_json());
+        json!({ "histograms": { "wait": wait, "run": run } })
     }
 
     fn has_stopped(&self) -> bool {

@@ -44,6 +44,7 @@ use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::Ledger;
 use crate::request_reply::tracking::request_queue::RequestQueue;
 use crate::request_reply::tracking::suspects::Suspects;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -365,6 +366,13 @@ impl Running for Engine {
         stats.push(("held_requests", self.service.queue.len() as u64));
         stats.push(("paused", u64::from(self.instance.control.is_paused())));
         stats
+    }
+
+    fn details(&self) -> Value {
+        let (outcomes, handling) = (&self.calls.ledger.outcomes, &self.service.handling);
+        let (wait, run) = (handling.wait.to_json(), handling.run.to_json());
+        let histograms = json!({ "call": outcomes.call.to_json(), "wait": wait, "run": run });
+        json!({ "histograms": histograms, "outcomes": outcomes.to_json() })
     }
 
     fn has_stopped(&self) -> bool {

@@ -151,6 +151,11 @@ pub trait Consumer: Send + Sync {
     /// Returns by name the counters of events since the start, and what is held now.
     fn stats(&self) -> Vec<(&'static str, u64)>;
 
+    /// Returns how long events waited and handlers took (`histograms`, by name), in the form of the record.
+    fn details(&self) -> serde_json::Value {
+        serde_json::json!({})
+    }
+
     /// Takes no more events, and gives back those that were not started. It may be called again.
     fn quiet(&self);
 

@@ -87,6 +87,11 @@ impl Book {
         taken.extend(events.iter().map(Arc::downgrade));
     }
 
+    /// Returns how long events waited and handlers took.
+    pub fn details(&self) -> Value {
+        json!({ "histograms": { "wait": self.wait.to_json(), "run": self.run.to_json() } })
+    }
+
     /// Records that events were handled, which took them so long together.
     pub fn done(&self, events: &[Arc<InFlight>], longest: Option<Duration>) {
         let count = events.iter().filter(|event| event.loss.is_none()).count() as u64;

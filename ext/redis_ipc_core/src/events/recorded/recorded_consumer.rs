@@ -264,6 +264,10 @@ impl Consumer for RecordedConsumer {
     }
 
     /// `paused` is 1 while the control key says so.
+    fn details(&self) -> serde_json::Value {
+        self.clerk.book.details()
+    }
+
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.inner.stats();
         stats.push(("paused", u64::from(self.clerk.control.is_paused())));

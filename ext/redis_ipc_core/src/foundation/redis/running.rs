@@ -2,6 +2,7 @@
 //! border offers these methods of each of them in the same way.
 
 use crate::foundation::redis::endpoint::Endpoint;
+use serde_json::{Value, json};
 use std::os::fd::RawFd;
 
 /// A part with connections and threads of its own, from its start until it is closed.
@@ -11,6 +12,12 @@ pub trait Running: Send + Sync + 'static {
 
     /// Returns the counters, and how much is open or held now.
     fn stats(&self) -> Vec<(&'static str, u64)>;
+
+    /// Returns how long things took (`histograms`, by name), and how calls ended (`outcomes`, by destination), in the
+    /// form of the record.
+    fn details(&self) -> Value {
+        json!({})
+    }
 
     /// Whether it was stopped, so that it takes no more work.
     fn has_stopped(&self) -> bool;
