@@ -453,7 +453,7 @@ RSpec.describe "testing help for events" do
       native = RedisIPC.const_get(:Native)
       fake = RedisIPC::Testing.const_get(:EventEngine)
       # Sessions, executors and forks call these methods, and none of those exist here.
-      unused = /\\A(take|next_report|wait_until_done|quiet|close|connected\\?|consumer_name|inherited_sockets|paused\\?|note_frame)/
+      unused = /\\A(take|next_report|wait_until_done|quiet|close|connected\\?|consumer_name|inherited_sockets|paused\\?|details|note_frame)/
       stored = RedisIPC::Events.const_get(:StoredEvent)
       pairs = { native::StreamEvent => stored, native::EventConsumer => fake }
       p pairs.map { |real, stand_in| (real.instance_methods(false) - stand_in.instance_methods).grep_v(unused) }

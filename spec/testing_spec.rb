@@ -391,7 +391,7 @@ RSpec.describe "testing help" do
       pairs = { native::Request => fake::Request, native::Answer => fake::Answer, native::Call => fake::Settled,
                 native::Engine => fake }
       # Sessions, fibers, forks and dead letters call these methods, and none of those exist here.
-      unused = %i[leave vanish note_frame wait_for_answers take next_report next_wake check_deadline cancel wake quiet
+      unused = %i[leave vanish details note_frame wait_for_answers take next_report next_wake check_deadline cancel wake quiet
                   close connected? dispatchers inherited_sockets retry_dead_letter discard_dead_letter]
       p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
     RUBY
