@@ -141,13 +141,14 @@ RSpec.describe "events of channels" do
       it "is kept in #{concurrency.keys.first}, with a loss in its place",
          gem: ("async" if concurrency.key?(:fibers)) do
         reader, writer = IO.pipe
-        listen(concurrency: concurrency, on_loss: ->(loss) { writer.puts("lost #{loss.at_most}") }) do |event|
+        # How many at most is for other examples: on a busy machine the server may have been asked long before.
+        listen(concurrency: concurrency, on_loss: ->(loss) { writer.puts("lost") if loss.at_most >= 1 }) do |event|
           writer.puts(event.data)
         end
         publish_to("prices", *1..20)
         while_away { publish_to("prices", 21) }
         publish_to("prices", *22..30)
-        expect(Array.new(30) { reader.gets.chomp }).to eq([*"1".."20", "lost 1", *"22".."30"])
+        expect(Array.new(30) { reader.gets.chomp }).to eq([*"1".."20", "lost", *"22".."30"])
       end
     end
 
