@@ -74,7 +74,7 @@ pub struct Housekeeper {
     /// Whether the last check found too many servers to check them all.
     pub flooded: AtomicBool,
     /// Writes the record, also while methods hang.
-    pub record: RecordWriter,
+    pub record: Arc<RecordWriter>,
     /// What the record says.
     pub portrait: Portrait,
     /// Reads the queue, unless that is paused.

@@ -119,7 +119,10 @@ impl Server {
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        server.start_threads(second, record, portrait).map_err(|error| {
+        let record = Arc::new(record);
+        server.start_threads(second, Arc::clone(&record), portrait).map_err(|error| {
+            // The thread that removes it may be missing. Nothing depends on it: records end by themselves.
+            let _ = server.instance.open().map(|mut connection| record.remove(&mut connection));
             server.close();
             server.instance.endpoint.locate(error)
         })?;
@@ -129,7 +132,7 @@ impl Server {
     fn start_threads(
         &self,
         second: Connection,
-        record: RecordWriter,
+        record: Arc<RecordWriter>,
         portrait: Portrait,
     ) -> Result<(), Error> {
         self.writer.start()?;

@@ -350,8 +350,8 @@ impl Engine {
             self.service.suspects.leave();
             self.marks.clear()?;
         }
-        self.record.remove(&mut Arc::clone(&self.instance.connections))?;
-        self.registry.leave()
+        self.registry.leave()?;
+        self.record.remove(&mut Arc::clone(&self.instance.connections))
     }
 }
 

@@ -147,8 +147,7 @@ impl<C: BacklogConsumer> Consumer for C {
         self.handout().backlog.wake();
     }
 
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
+    fn finish(&self, events: &[Arc<InFlight>], longest: Duration) -> Result<(), Error> {
         let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
         let count = done.iter().filter(|event| event.loss.is_none()).count();
         self.handout().done.add(count as u64);

@@ -58,7 +58,16 @@ pub trait Consumer: Send + Sync {
     /// # Errors
     ///
     /// The consumer has been closed. The events will be handled again.
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error>;
+    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        InFlight::longest(events).map_or(Ok(()), |longest| self.finish(events, longest))
+    }
+
+    /// Finishes events like [`Consumer::done`], of which the longest took `longest`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Consumer::done`].
+    fn finish(&self, events: &[Arc<InFlight>], longest: Duration) -> Result<(), Error>;
 
     /// Writes events of a log into the stream that the consumer forwards to, each named as `namings` say, and finishes
     /// them. Waits for Redis as long as it takes.

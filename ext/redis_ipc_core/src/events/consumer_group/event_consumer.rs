@@ -292,8 +292,7 @@ impl Consumer for EventConsumer {
         self.admission.queue.wake();
     }
 
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
+    fn finish(&self, events: &[Arc<InFlight>], longest: Duration) -> Result<(), Error> {
         let done: Vec<StreamId> =
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
         self.admission.queue.note_run(longest);

@@ -334,11 +334,10 @@ impl Consumer for LaneConsumer {
         self.schedule.wake();
     }
 
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+    fn finish(&self, events: &[Arc<InFlight>], longest: Duration) -> Result<(), Error> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(self.stopped());
         }
-        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
         let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
         let lost = self.schedule.finish(&done, Some(longest));
         let stats = &self.keeper.source.endpoint.stats;

@@ -98,7 +98,7 @@ impl RecordedConsumer {
             clerk.write();
         }
         let (body, guard) = (Arc::clone(&clerk), Arc::clone(&clerk.endpoint));
-        let thread = spawn("event-record", &guard, move || body.run())?;
+        let thread = spawn("event-record", &guard, move || body.run()).inspect_err(|_| clerk.leave())?;
         Ok(Self { inner, clerk, thread: Mutex::new(Some(thread)) })
     }
 
@@ -206,10 +206,9 @@ impl Consumer for RecordedConsumer {
         self.inner.wake();
     }
 
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let longest = InFlight::longest(events);
-        self.inner.done(events)?;
-        self.clerk.book.done(events, longest);
+    fn finish(&self, events: &[Arc<InFlight>], longest: Duration) -> Result<(), Error> {
+        self.inner.finish(events, longest)?;
+        self.clerk.book.done(events, Some(longest));
         Ok(())
     }
 
