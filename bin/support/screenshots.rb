@@ -7,7 +7,7 @@ require_relative "../../spec/support/browser"
 IMAGES = File.expand_path("../../docs/images", __dir__)
 HOUSE = File.expand_path("../../examples/busy_house/house.rb", __dir__)
 # The house has so many seconds until it is looked at. Then the slow group has its queue, and events were lost.
-WARM_UP = Integer(ENV.fetch("WARM_UP", 170))
+WARM_UP = Integer(ENV.fetch("WARM_UP", 80))
 
 def with_house
   output, input = IO.pipe
@@ -31,7 +31,7 @@ end
 
 with_house do |address|
   browser = Browser.new
-  take(browser, "web_overview", address, "light", [1180, 616])
+  take(browser, "web_overview", address, "light", [1180, 610])
   take(browser, "web_group", "#{address}group?stream=house&group=bakery", "dark", [1180, 830])
   take(browser, "web_events", "#{address}event_group?stream=orders&group=billing", "light", [375, 860])
 ensure
