@@ -262,11 +262,11 @@ impl Consumer for RecordedConsumer {
         self.inner.lag()
     }
 
-    /// `paused` is 1 while the control key says so.
     fn details(&self) -> serde_json::Value {
         self.clerk.book.details()
     }
 
+    /// `paused` is 1 while the control key says so.
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.inner.stats();
         stats.push(("paused", u64::from(self.clerk.control.is_paused())));
