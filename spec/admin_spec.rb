@@ -201,7 +201,10 @@ RSpec.describe RedisIPC::Admin do
     expect(acting.queue_discard_dead_letter("jobs", letters[1].id)).to be(false)
     expect(redis.lrange("jobs", -1, -1)).to eq([texts.first])
     rpc_server("jobs") { |server| %w[add slow].each { |name| server.on(name) { |*given| given } } }
-    write_record("jobs", "", redis.zrange("jobs:servers", 0, 0).first, kind: "json_rpc", handlers: 5, busy: 1)
+    server = redis.zrange("jobs:servers", 0, 0).first
+    # Its own record comes first, and the next one 10 s later.
+    eventually { redis.exists?("jobs:stats::#{server}") }
+    write_record("jobs", "", server, kind: "json_rpc", handlers: 5, busy: 1)
     expect(acting.queues).to match([have_attributes(handlers: 5, busy: 1, servers: [have_attributes(alive?: true)])])
     expect(acting.call("jobs", "add", [3])).to have_attributes(outcome: :fulfilled, value: [3])
     expect(acting.call("jobs", "no_such")).to have_attributes(outcome: :rejected, reason: /-32601/)

@@ -18,7 +18,7 @@ module RedisIPC
       private
 
       def problem(session)
-        name = Sessions.name(session)
+        name = Sessions.title(session)
         return "#{name}: its handler threads are gone" unless session.workers_alive?
 
         running = session.running.to_a

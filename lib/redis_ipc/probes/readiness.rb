@@ -25,7 +25,7 @@ module RedisIPC
       end
 
       def problem(session, owner)
-        name = Sessions.name(session)
+        name = Sessions.title(session)
         return "#{name}: told to take no more" if session.quiet?
         return "#{name}: not connected to Redis" unless session.connected?
 
@@ -33,7 +33,7 @@ module RedisIPC
       end
 
       def closing(sessions)
-        sessions.map { |session, _| "#{Sessions.name(session)}: is being disconnected" }
+        sessions.map { |session, _| "#{Sessions.title(session)}: is being disconnected" }
       end
 
       # @return [Array<String>] what a Rails application should run here and could not start yet

@@ -13,7 +13,7 @@ module RedisIPC
         end
 
         # @return [String] its name for people
-        def name(session)
+        def title(session)
           session.labels.values_at(:stream, :group).reject { |text| text.to_s.empty? }.join("/")
         end
       end
