@@ -149,6 +149,42 @@ RSpec.describe RedisIPC::Admin do
       expect(JSON.parse(group.to_json)).to include("run" => include("p99" => be_a(Float)), "paused" => false)
     end
 
+    it "shows as unknown what no process can have meant, and what no name can be as nothing" do
+      %w[a b].each { |id| show("house", "child", id) }
+      beyond = 10**400
+      filled = { scale: 3, count: 30, sum: 1.0, min: 0.1, max: 0.2, zero: 0, offset: -20, buckets: [30] }
+      runs = [{ min: 5, max: 1 }, { scale: -10, offset: 100_000, max: nil }, { offset: -100_000 }, { sum: beyond },
+              { count: 90, max: nil }, { buckets: [-5, 30] }, { count: beyond, buckets: [beyond] }]
+      records = [{ written: -beyond, started: beyond }, { handlers: beyond, busy: -beyond, settings: { a: beyond } },
+                 { series: { every: 1, asked: [beyond], answered: [], failed: [], run_ms: [] } },
+                 { events: { source: "keys", lag: beyond, oldest: -beyond } },
+                 *runs.map { |run| { histograms: { run: filled.merge(run) } } }]
+      write_record("house", "child", "b", histograms: { run: filled })
+      redis.set("house:control:child", JSON.generate(paused: true, at: -beyond, by: "me"))
+      redis.xgroup(:create, "house:inbox:child", "child", "0", mkstream: true)
+      redis.xadd("house:inbox:child", { id: "9b1d", source_group: "parent", ttl: beyond, content: "1" })
+      redis.xadd("house:dead:child", { dead_at: beyond, dead_deliveries: beyond, dead_reason: "\xFF".b })
+      redis.rpush("jobs", JSON.generate(deadline: beyond))
+      redis.zadd("jobs:servers", now_ms, "\xFF".b)
+      redis.xgroup(:create, "orders", "\xFFgroup".b, "0", mkstream: true)
+      redis.hset("orders:events:lanes:billing", "lanes", "\xFF".b)
+      redis.set("house:inbox:\xFF".b, "1")
+      looking = admin(queues: %w[jobs], consumers: %w[orders])
+      records.each do |record|
+        write_record("house", "child", "a", **record)
+        write_record("orders", "billing", "a", kind: "events", **record)
+        write_record("jobs", "", "a", kind: "json_rpc", **record)
+        overview = looking.overview
+        expect(JSON.parse(JSON.generate(overview.to_h.slice(:groups, :instances, :queues, :event_groups)))).to be_any
+        expect(overview.groups.first.run&.p(0.95)).to be_nil.or(be_between(0, 1e12))
+      end
+      expect(looking.findings.map(&:kind)).to include(:paused)
+      expect(looking.group("house", "child").paused_at).to be_nil
+      expect(looking.requests("house", "child").first.expires_in).to be_nil
+      expect(looking.dead_letters("house", "child").first).to have_attributes(died_at: nil, deliveries: nil)
+      expect(looking.queue("jobs")).to have_attributes(expires_in: nil, servers: [have_attributes(id: "a")])
+    end
+
     it "pauses, quiets and resumes, retries and discards, and asks" do
       acting = admin_as(:operator, stream: "house")
       expect(acting.pause("house", "child", by: "ann")).to be(true)

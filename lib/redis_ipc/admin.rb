@@ -3,6 +3,7 @@
 require "json"
 require "time"
 require_relative "admin/value"
+require_relative "admin/numbers"
 require_relative "admin/histogram"
 require_relative "admin/series"
 require_relative "admin/running"
@@ -365,7 +366,7 @@ module RedisIPC
     end
 
     def signed(by)
-      { "v" => 1, "at" => (@link.now * 1_000).to_i, "by" => by.to_s }
+      { "v" => 1, "at" => (@link.now * 1_000).to_i, "by" => ErrorText.utf8(by) }
     end
   end
 end

@@ -38,7 +38,7 @@ module RedisIPC
           keys = []
           (1..).each do |number|
             cursor, page = yield cursor
-            keys.concat(page)
+            keys.concat(Keys.readable(page))
             break keys if cursor == "0" || number >= most
           end
         end

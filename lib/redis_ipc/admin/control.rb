@@ -62,7 +62,7 @@ module RedisIPC
       def fields
         at, by = values.values_at("at", "by")
         { paused: paused?, quiet: quiet.freeze, paused_by: paused? && by.is_a?(String) ? by : nil,
-          paused_at: paused? && at.is_a?(Integer) ? Time.at(at / 1_000r) : nil }
+          paused_at: paused? ? Numbers.time(at) : nil }
       end
     end
     private_constant :Control

@@ -45,7 +45,7 @@ module RedisIPC
       def learn((control, dead, lanes, consumers, lag, nearest))
         @control = control
         @dead = dead
-        @lanes = (lanes || []).each_slice(2).to_h
+        @lanes = (lanes || []).map(&:scrub).each_slice(2).to_h
         @consumers = (consumers || []).map { |row| row.each_slice(2).to_h }
         @lag = lag
         @nearest = nearest
@@ -104,7 +104,7 @@ module RedisIPC
       end
 
       def numbers(said, name)
-        said.filter_map { |events| events[name] }.grep(Integer)
+        said.filter_map { |events| Numbers.whole(events[name]) }
       end
 
       def sum(said, name)

@@ -34,7 +34,7 @@ module RedisIPC
         @source = own ? @stream : "#{@stream}:0" unless @stream == ELSEWHERE
         groups = by_name(own || parts || [])
         names = groups.keys.map { |name| name.delete_suffix(EventFacts::MARKER) } + known.map(&:first)
-        (names - [""]).uniq.sort.map { |name| EventFacts.new(@stream, name, now, groups) }
+        (Keys.readable(names) - [""]).uniq.sort.map { |name| EventFacts.new(@stream, name, now, groups) }
       end
 
       def by_name(rows)

@@ -6,12 +6,12 @@ module RedisIPC
     # Those of several instances can be merged, and a percentile of the whole be read from the result: it is off by
     # 4.5 % at most.
     class Histogram < Value
-      # The most buckets that are read, the scales, and the greatest offset. Any client that may write a record could
-      # write others, and they would take memory.
+      # The most buckets that are read, the scales, and the powers of two in seconds between which all values are. Any
+      # client that may write a record could write others: they would take memory, or be infinite.
       MOST = 1_024
       SCALES = (-10..20)
-      OFFSETS = 100_000
-      private_constant :MOST, :SCALES, :OFFSETS
+      POWERS = (-64..64)
+      private_constant :MOST, :SCALES, :POWERS
 
       # @return [Integer] how many values there are
       attr_reader :count
@@ -50,30 +50,30 @@ module RedisIPC
         def read(hash)
           return unless hash.is_a?(Hash)
 
-          scale, buckets = hash.values_at("scale", "buckets")
-          return unless SCALES === scale && buckets?(buckets)
+          scale, buckets, offset = hash.values_at("scale", "buckets", "offset")
+          return unless SCALES === scale && buckets?(buckets) && bounds?(scale, offset ||= 0, buckets.size)
 
-          new(count: whole(hash["count"]), sum: number(hash["sum"]) || 0.0, scale: scale, buckets: buckets,
-              min: number(hash["min"]), max: number(hash["max"]), zero: whole(hash["zero"]),
-              offset: whole(hash["offset"]).clamp(-OFFSETS, OFFSETS))
+          new(count: whole(hash["count"]), sum: Numbers.seconds(hash["sum"]) || 0.0, scale: scale, buckets: buckets,
+              min: Numbers.seconds(hash["min"]), max: Numbers.seconds(hash["max"]), zero: whole(hash["zero"]),
+              offset: offset)
         end
 
         private
 
         def buckets?(buckets)
-          buckets.is_a?(Array) && buckets.size <= MOST && buckets.all?(Integer)
+          Numbers.wholes?(buckets) && buckets.size <= MOST && buckets.none?(&:negative?)
+        end
+
+        def bounds?(scale, offset, size)
+          offset.is_a?(Integer) && [offset, offset + size].all? { |index| POWERS.cover?(index * (2r**-scale)) }
         end
 
         def limits(histograms)
           { min: histograms.filter_map(&:min).min, max: histograms.filter_map(&:max).max }
         end
 
-        def number(value)
-          value.to_f if value.is_a?(Numeric)
-        end
-
         def whole(value)
-          value.is_a?(Integer) ? value : 0
+          [Numbers.whole(value) || 0, 0].max
         end
 
         def added(histograms)
@@ -110,7 +110,7 @@ module RedisIPC
         return max unless index
 
         middle = 2.0**((offset + index + 0.5) * (2.0**-scale))
-        middle.clamp(min || 0.0, max || middle)
+        [[middle, min || 0.0].max, max || middle].min
       end
 
       # @return [Float, nil] the mean in seconds; nil without values

@@ -12,6 +12,13 @@ module RedisIPC
           name.gsub(/[%:]/) { |character| format("%%%02X", character.ord) }
         end
 
+        # Whoever writes to Redis may use bytes that are no text: no process of ours has such a name.
+        # @param names [Array<String>]
+        # @return [Array<String>] those that can be asked for
+        def readable(names)
+          names.select(&:valid_encoding?)
+        end
+
         # @param part [String]
         # @return [String]
         def decode(part)

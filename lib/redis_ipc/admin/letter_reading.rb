@@ -54,12 +54,12 @@ module RedisIPC
       end
 
       def letter(id, fields)
-        died = whole(fields["dead_at"])
+        died = Numbers.in_text(fields["dead_at"])
         own = fields.except(*ADDED)
         request = own.key?("destination_group")
         DeadLetter.new(
           stream: @stream, group: @group, id: id, redis_id: fields["dead_id"], reason: fields["dead_reason"],
-          deliveries: whole(fields["dead_deliveries"]), died_at: died && Time.at(died / 1_000r),
+          deliveries: Numbers.in_text(fields["dead_deliveries"]), died_at: Numbers.time(died),
           request_id: (own["id"] if request), from: own["source_group"], source: fields["dead_stream"],
           event: (own["type"] unless request), key: (own["key"] unless request), reader: reader(id),
           suspect: fields["dead_suspect"] == "1", holders: holders(fields["dead_holders"])
@@ -78,10 +78,6 @@ module RedisIPC
           _, fields = read([:dead_letter, @stream, @group, id]).first
           fields || nil
         end
-      end
-
-      def whole(text)
-        Integer(text, 10, exception: false) if text
       end
     end
     private_constant :LetterReading

@@ -91,7 +91,7 @@ module RedisIPC
       end
 
       def slow(subject, alive)
-        measured = alive.select { |one| one.run && one.run.count >= VALUES }
+        measured = alive.select { |one| measured?(one.run) }
         return if measured.size < INSTANCES
 
         measured.each do |one|
@@ -99,6 +99,10 @@ module RedisIPC
           others = Histogram.merge((measured - [one]).map(&:run)).p(0.95)
           slower(subject, one, own, others) if own > SLOW && own > others * TIMES
         end
+      end
+
+      def measured?(histogram)
+        histogram && histogram.count >= VALUES && histogram.p(0.95)
       end
 
       def slower(subject, instance, own, others)

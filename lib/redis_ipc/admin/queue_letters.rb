@@ -84,7 +84,7 @@ module RedisIPC
         request = JSON.parse(text.scrub.sub(PREFIX, ""))
         request = request.first if request.is_a?(Array)
         request.is_a?(Hash) ? request : {}
-      rescue JSON::ParserError
+      rescue JSON::ParserError, EncodingError
         {}
       end
     end

@@ -39,7 +39,7 @@ module RedisIPC
       end
 
       def servers(questions, seen, known)
-        ids = (seen.keys + known.filter_map { |group, id, _| id if group.empty? }).uniq
+        ids = (Keys.readable(seen.keys) + known.filter_map { |group, id, _| id if group.empty? }).uniq
         held, records = ask_about(questions, ids)
         [held, ids.zip(records).filter_map { |id, record| server(id, seen[id], record) }.freeze]
       end
@@ -68,9 +68,9 @@ module RedisIPC
       def expires_in(text)
         request = text && JSON.parse(text)
         request = request.first if request.is_a?(Array)
-        deadline = request["deadline"] if request.is_a?(Hash)
-        (deadline / 1_000.0) - @now if deadline.is_a?(Numeric)
-      rescue JSON::ParserError
+        deadline = Numbers.moment(request["deadline"]) if request.is_a?(Hash)
+        deadline - @now if deadline
+      rescue JSON::ParserError, EncodingError
         nil
       end
     end

@@ -45,8 +45,9 @@ module RedisIPC
         rows((hash("events") || {})["losses"]) do |row|
           cause = row["cause"]
           if cause.is_a?(String)
-            Loss.new(at: at(row["at"]), cause: cause.to_sym, at_least: whole(row["at_least"]),
-                     at_most: whole(row["at_most"]), since: at(row["since"]), until: at(row["until"]))
+            Loss.new(at: Numbers.time(row["at"]), cause: cause.to_sym, at_least: Numbers.whole(row["at_least"]),
+                     at_most: Numbers.whole(row["at_most"]), since: Numbers.time(row["since"]),
+                     until: Numbers.time(row["until"]))
           end
         end || []
       end
@@ -64,7 +65,7 @@ module RedisIPC
       end
 
       def count(name)
-        whole(values[name])
+        Numbers.whole(values[name])
       end
 
       def hash(name)
@@ -72,20 +73,12 @@ module RedisIPC
         value if value.is_a?(Hash)
       end
 
-      def whole(value)
-        value if value.is_a?(Integer)
-      end
-
       def time(name)
-        at(values[name])
-      end
-
-      def at(value)
-        Time.at(value / 1_000r) if value.is_a?(Integer) && value.abs < 10**15
+        Numbers.time(values[name])
       end
 
       def counts(value)
-        value.select { |_, count| count.is_a?(Integer) }.freeze if value.is_a?(Hash)
+        value.select { |_, count| Numbers.whole(count) }.freeze if value.is_a?(Hash)
       end
 
       def outcomes
@@ -104,23 +97,25 @@ module RedisIPC
       def running
         rows(values["running"]) do |row|
           age = ran(row["since"])
-          Running.new(**texts(row, :id, :from, :event, :frame), delivery: whole(row["delivery"]), age: age)
+          Running.new(**texts(row, :id, :from, :event, :frame), delivery: Numbers.whole(row["delivery"]), age: age)
         end
       end
 
       def ran(since)
         written = count("written")
-        ((written - since) / 1_000.0).clamp(0.0, nil) if written && since.is_a?(Integer)
+        ((written - since) / 1_000.0).clamp(0.0, nil) if written && Numbers.whole(since)
       end
 
       def age(since)
-        (@now - (since / 1_000.0)).clamp(0.0, nil) if since.is_a?(Integer)
+        (@now - (since / 1_000.0)).clamp(0.0, nil) if Numbers.whole(since)
       end
 
       def incidents
         rows(values["incidents"]) do |row|
           kind, text = row.values_at("kind", "text")
-          Incident.new(at: at(row["at"]), kind: kind.to_sym, text: text) if kind.is_a?(String) && text.is_a?(String)
+          next unless kind.is_a?(String) && text.is_a?(String)
+
+          Incident.new(at: Numbers.time(row["at"]), kind: kind.to_sym, text: text)
         end
       end
 

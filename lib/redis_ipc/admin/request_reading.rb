@@ -96,7 +96,7 @@ module RedisIPC
       end
 
       def expires_in(id, ttl)
-        ttl &&= Integer(ttl, 10, exception: false)
+        ttl = Numbers.in_text(ttl)
         sent(id) + (ttl / 1_000.0) - @now if ttl
       end
     end

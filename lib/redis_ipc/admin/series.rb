@@ -28,13 +28,14 @@ module RedisIPC
         # @return [Series, nil]
         # @api private
         def read(hash, behind)
-          return unless hash.is_a?(Hash) && hash["every"].is_a?(Integer) && hash["every"].positive?
+          every = Numbers.whole(hash["every"]) if hash.is_a?(Hash)
+          return unless every&.positive?
 
-          steps = (behind * 1_000 / hash["every"]).floor.clamp(0, MOST)
+          steps = (behind * 1_000 / every).floor.clamp(0, MOST)
           lists = NAMES.map { |name| shifted(hash[name], steps) }
           return if lists.all?(&:empty?)
 
-          new(every: hash["every"] / 1_000.0, **NAMES.map(&:to_sym).zip(lists).to_h)
+          new(every: every / 1_000.0, **NAMES.map(&:to_sym).zip(lists).to_h)
         end
 
         # @param series [Array<Series, nil>]
@@ -53,7 +54,7 @@ module RedisIPC
 
         # The steps since the record was written count as 0.
         def shifted(list, steps)
-          return [].freeze unless list.is_a?(Array) && list.size <= MOST && list.all?(Integer)
+          return [].freeze unless Numbers.wholes?(list) && list.size <= MOST
 
           (list + Array.new(steps, 0)).last(MOST).freeze
         end
