@@ -99,6 +99,19 @@ RSpec.describe "redis_ipc" do
       expect(said("dead", "discard", "kitchen").status).to eq(2)
     end
 
+    it "print also what is no text or no number" do
+      redis.xadd("house:dead:kitchen", { dead_reason: "\xFFodd".b, destination_group: "kitchen",
+                                         content: '{"a":1e999}' })
+      redis.xgroup(:create, "house:inbox:kitchen", "kitchen", "0", mkstream: true)
+      redis.xadd("house:inbox:kitchen", { id: "\xFF".b, source_group: "\xFF".b, ttl: "9" * 400, content: "1" })
+      expect(said("dead", "list", "kitchen").out).to include("odd")
+      id, reason = said("dead", "list", "kitchen", "-j").json.first.values_at(:id, :reason)
+      expect(reason).to eq("\uFFFDodd")
+      expect(said("dead", "show", "kitchen", id, "-c", "-j").json).to include(content: { a: nil })
+      expect(said("pending", "kitchen").status).to eq(0)
+      expect(said("pending", "kitchen", "-j").json.first).to include(from: "\uFFFD", expires_in: nil)
+    end
+
     it "leave out, of all, the marks of requests that may still be answered" do
       call = connect("parent").async_send_to_group(content: 1, to: "kitchen", timeout: 30)
       id = eventually { redis.xrange("house:inbox:kitchen").first&.first }

@@ -59,7 +59,7 @@ module RedisIPC
 
       def number?(cell)
         cell = cell.text if cell.is_a?(Cell)
-        cell.nil? || cell.is_a?(Numeric) || cell.to_s.match?(/\A-?[\d.,]+( ?(s|ms|us|min|h|d|%|B|kB|MB|GB))?\z/)
+        cell.nil? || cell.is_a?(Numeric) || shown(cell).match?(/\A-?[\d.,]+( ?(s|ms|us|min|h|d|%|B|kB|MB|GB))?\z/)
       end
 
       def natural_widths

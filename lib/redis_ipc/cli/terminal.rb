@@ -109,14 +109,14 @@ module RedisIPC
       # @param lines [Boolean] whether the document must be one line, because others follow
       # @return [void]
       def json(value, lines: false)
-        say(lines ? escaped(JSON.generate(value)) : pretty(value))
+        say(lines ? escaped(JSONText.of(value)) : pretty(value))
       end
 
       # @param value [Object]
       # @return [String] JSON for people
       def pretty(value)
         # JSON writes an empty Array on three lines.
-        escaped(JSON.pretty_generate(value).gsub(/\[\n\s*\]/, "[]"))
+        escaped(JSONText.pretty(value).gsub(/\[\n\s*\]/, "[]"))
       end
 
       # @param text [String] one that another process has sent

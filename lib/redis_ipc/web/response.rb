@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "digest"
-require "json"
 
 module RedisIPC
   class Web
@@ -31,7 +30,7 @@ module RedisIPC
         # @param facts [Object]
         # @return [Response]
         def json(facts, status: 200)
-          text = generate(facts)
+          text = JSONText.of(facts)
           new(status, text, "content-type" => "application/json; charset=utf-8", **fresh(text))
         end
 
@@ -42,22 +41,6 @@ module RedisIPC
         end
 
         private
-
-        # In Redis there may be anything, also texts in no encoding.
-        def generate(facts)
-          JSON.generate(facts)
-        rescue JSON::GeneratorError, EncodingError
-          JSON.generate(scrub(facts))
-        end
-
-        def scrub(value)
-          case value
-          when Hash then value.to_h { |name, one| [scrub(name), scrub(one)] }
-          when Array then value.map { |one| scrub(one) }
-          when String then value.dup.force_encoding(Encoding::UTF_8).scrub
-          else value
-          end
-        end
 
         # What the page shows is kept nowhere: the script remembers the tag, and asks with it.
         def fresh(text)

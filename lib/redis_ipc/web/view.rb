@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "json"
 require "uri"
 
 module RedisIPC
@@ -180,9 +179,7 @@ module RedisIPC
       end
 
       def json(value)
-        JSON.pretty_generate(value)
-      rescue JSON::GeneratorError, Encoding::UndefinedConversionError
-        value.inspect
+        JSONText.pretty(value)
       end
 
       # A form with one button.

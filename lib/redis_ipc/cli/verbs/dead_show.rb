@@ -32,7 +32,7 @@ module RedisIPC
 
         # The processes that had a request are an Array of Hashes.
         def shown(value)
-          value.is_a?(Array) ? JSON.generate(value) : value.to_s
+          value.is_a?(Array) ? JSONText.of(value) : value.to_s
         end
 
         def lines(facts)

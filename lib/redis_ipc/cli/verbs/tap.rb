@@ -45,7 +45,7 @@ module RedisIPC
           return tell_json(request) if terminal.json?
 
           event = " #{request.event}" if request.event
-          content = ": #{JSON.generate(request.content)}" if given[:content]
+          content = ": #{JSONText.of(request.content)}" if given[:content]
           terminal.say(LogText.line("#{Time.now.strftime("%T")} #{request.from}#{event} #{request.id} " \
                                     "#{request.redis_id}#{content}"))
         end
