@@ -297,6 +297,43 @@ RSpec.describe RedisIPC::Web do
     expect { described_class.new(oops: 1) }.to raise_error(RedisIPC::ConfigurationError, /oops/)
   end
 
+  it "answers also what no browser sends, and shows what no process of ours has written" do
+    connect("child", &echo)
+    here = { stream: "house", group: "child" }
+    long = "x" * 2_000
+    odd = [["/requests", { **here, after: "1-1-1" }], ["/dead", { **here, after: "last" }],
+           ["/dead/letter", { **here, id: "a" }], ["/group", { stream: long, group: "child" }],
+           ["/queue", { queue: long }], ["/api/dead.json", { **here, after: "last" }]]
+    expect(odd.map { |path, query| get(path, query).status }).to all(eq(400))
+    expect(post("/dead", { **here, act: "retry", id: "a" }).status).to eq(400)
+    expect(ask(web, "GET", "/\xFF\xC3\xBC".b)).to have_attributes(status: 404, body: be_valid_encoding)
+    bury(Array.new(99).reduce(1) { |inside, _| [inside] }, reason: "deep")
+    redis.xadd("house:dead:child", { dead_reason: "wide", destination_group: "child", content: '{"a":1e999}' })
+    letters.each do |id|
+      %w[/dead/letter /api/dead/letter.json].each { |path| expect(get(path, { **here, id: id }).status).to eq(200) }
+    end
+    named = { HTTP_SEC_FETCH_SITE: "same-origin", REMOTE_USER: "j\xF6rg".b }
+    expect(post("/group", { **here, act: "pause" }, **named).status).to eq(303)
+    expect(get("/group", here).text).to match(/Paused by j.rg/)
+  end
+
+  it "keeps the Admin that it was given, also in a process that was forked" do
+    connect("child", &echo)
+    admin = RedisIPC::Admin.new(streams: %w[house], redis_options: redis_options)
+    page = described_class.new(admin: admin)
+    expect(get("", web: page).text).to include("child")
+    reader, writer = IO.pipe
+    child = fork do
+      writer.write(get("", web: page).text)
+      exit!
+    end
+    writer.close
+    expect(reader.read).to include("child")
+    Process.wait(child)
+  ensure
+    page&.close
+  end
+
   it "says that Redis is away, and shows the page once it is back" do
     server = start_server
     away = described_class.new(streams: %w[house], redis_options: { url: server.url })

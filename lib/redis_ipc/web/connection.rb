@@ -11,14 +11,16 @@ module RedisIPC
         @connect = connect
         @lock = BriefMutex.new
         @admin = admin
-        @pid = Process.pid if admin
+        @given = admin
       end
 
       # Making one only checks its options: it connects when it is asked.
       # @return [Admin]
       def admin
         @lock.synchronize do
-          @admin = @connect.call unless @admin && @pid == Process.pid
+          next @admin if @admin && (@admin == @given || @pid == Process.pid)
+
+          @admin = @connect.call
           @pid = Process.pid
           @admin
         end

@@ -40,7 +40,7 @@ module RedisIPC
       # @return [String, nil] its path under /api
       def api
         path = request.path.empty? ? "/overview" : request.path
-        query = request.env["QUERY_STRING"].to_s
+        query = request.query_string
         "/api#{path}.json#{"?#{query}" unless query.empty?}"
       end
 

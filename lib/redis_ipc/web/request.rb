@@ -30,17 +30,22 @@ module RedisIPC
 
       # @return [String] "" for the page where the application is mounted
       def path
-        @env["PATH_INFO"].to_s.delete_suffix("/")
+        text(@env["PATH_INFO"]).delete_suffix("/")
       end
 
       # @return [String] where the application is mounted
       def base
-        @env["SCRIPT_NAME"].to_s
+        text(@env["SCRIPT_NAME"])
+      end
+
+      # @return [String] as it was sent, without the question mark
+      def query_string
+        text(@env["QUERY_STRING"])
       end
 
       # @return [String] the path and the query, as a link to this page
       def here
-        query = @env["QUERY_STRING"].to_s
+        query = query_string
         "#{path.empty? ? "/" : path}#{"?#{query}" unless query.empty?}"
       end
 
@@ -86,6 +91,11 @@ module RedisIPC
       end
 
       private
+
+      # Web servers pass on the bytes that were sent, in whatever encoding.
+      def text(value)
+        value.to_s.dup.force_encoding(Encoding::UTF_8).scrub
+      end
 
       def body
         form = @env["CONTENT_TYPE"].to_s.start_with?(FORM)

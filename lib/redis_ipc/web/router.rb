@@ -40,12 +40,12 @@ module RedisIPC
         check_act
         raise WrongMethod, Strings.text(:wrong_method) unless ACTS.key?(request.path)
 
-        ACTS.fetch(request.path).new(@context).call
+        reading { ACTS.fetch(request.path).new(@context).call }
       end
 
       def page
         check_act if request.post?
-        page = find(request.path).new(@context)
+        page = read(request.path)
         Response.html(View.new(@context, page).document, status: page.status)
       end
 
@@ -53,7 +53,19 @@ module RedisIPC
         path = "" if path == "/overview"
         raise NotFound, Strings.text(:not_found, name: request.path) if path == "/try"
 
-        Response.json(find(path).new(@context).to_h)
+        Response.json(read(path).to_h)
+      end
+
+      def read(path)
+        page = find(path)
+        reading { page.new(@context) }
+      end
+
+      # A visitor may name what nothing can be called: an id that is none, a name without end.
+      def reading
+        yield
+      rescue ArgumentError => e
+        raise BadRequest, e.message
       end
 
       def check_act

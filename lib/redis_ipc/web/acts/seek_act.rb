@@ -9,8 +9,6 @@ module RedisIPC
       def call
         admin.seek(stream, group, request.fetch(:position))
         see("/event_group", stream: stream, group: group, notice: :sought)
-      rescue ArgumentError => e
-        raise BadRequest, e.message
       end
     end
   end
