@@ -118,6 +118,16 @@ RSpec.describe "RedisIPC::Web in a browser", browser: true do
     eventually { browser.text("#freshness") == "No answer" }
   end
 
+  it "does what a button says, also if another visitor has acted meanwhile" do
+    look_at(path("/group", **here))
+    expect(browser.text(".acts button")).to eq("Pause")
+    redis.set("house:control:child", JSON.generate(v: 1, paused: true, at: 1_700_000_000_000, by: "another"))
+    eventually { browser.text(".acts button") == "Resume" }
+    browser.click(".acts button")
+    eventually { notice&.start_with?("Resumed") }
+    expect(redis.get("house:control:child")).to be_nil
+  end
+
   # Afterwards the page asks at once.
   def while_paused
     browser.click("#pause")

@@ -43,7 +43,9 @@ function change(old, fresh) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
   }
-  if (old.nodeName !== "INPUT" && old.nodeName !== "TEXTAREA" && old.nodeName !== "SELECT") {
+  if (old.type === "hidden") {
+    copyAttributes(fresh, old);
+  } else if (old.nodeName !== "INPUT" && old.nodeName !== "TEXTAREA" && old.nodeName !== "SELECT") {
     copyAttributes(fresh, old);
     changeChildren(old, fresh);
   }
