@@ -146,6 +146,15 @@ RSpec.describe RedisIPC::Probes do
       eventually { (Net::HTTP.get("127.0.0.1", "/livez", port) == "ok\n" rescue false) } # rubocop:disable Style/RescueModifier
     end
 
+    it "answers again once the system has threads again" do
+      stub_const("RedisIPC::Probes::Listener::PAUSE", 0.001)
+      port = listen(lazy: true).port
+      allow(Thread).to receive(:new).and_raise(ThreadError, "can't create Thread: Resource temporarily unavailable")
+      20.times { TCPSocket.open("127.0.0.1", port) { |client| expect(client.read).to eq("") } }
+      allow(Thread).to receive(:new).and_call_original
+      expect(Net::HTTP.get("127.0.0.1", "/livez", port)).to eq("ok\n")
+    end
+
     it "belongs to its process: a fork neither answers nor keeps it" do
       listener = listen
       reader, writer = IO.pipe

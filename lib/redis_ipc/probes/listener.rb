@@ -91,6 +91,10 @@ module RedisIPC
 
         @places.pop
         Thread.new { answer(socket) }.report_on_exception = false
+      rescue ThreadError
+        socket.close
+        @places << true
+        raise
       end
 
       def answer(socket)
