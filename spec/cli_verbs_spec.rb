@@ -114,6 +114,11 @@ RSpec.describe "redis_ipc" do
       expect(`ps -eo args`).not_to match(/^sleep [89]#{Process.pid}$/)
     end
 
+    it "answers with what a program has printed, also if it leaves a process behind that could print more" do
+      expect { expect(RedisIPC::CLI::Program.new("echo 5; sleep 3 &").run("", 5, {})).to eq([true, 5]) }
+        .not_to output.to_stderr
+    end
+
     it "wants one way to answer" do
       expect(said("serve", "kitchen").to_a).to match([2, "", /\Aredis_ipc: say how to answer: --echo or --exec/])
     end

@@ -8,13 +8,43 @@ module RedisIPC
     # standard output.
     # @api private
     class Program
-      # The most bytes that are read of what it writes.
-      MOST = 16_777_216
       # What is told of its standard error.
       MOST_TOLD = 1_000
-      # Seconds for its output once it has ended. A process that it left behind may keep that open.
+      # Seconds for the rest of its output once it has ended. A process that it left behind may keep that open.
       AFTER = 1
-      private_constant :MOST, :MOST_TOLD, :AFTER
+      private_constant :MOST_TOLD, :AFTER
+
+      # What it writes.
+      class Output
+        # The most bytes that are read.
+        MOST = 16_777_216
+        PART = 65_536
+        private_constant :MOST, :PART
+
+        # @param pipe [IO]
+        def initialize(pipe)
+          @text = +""
+          @reader = Thread.new { read(pipe) }
+        end
+
+        # Ends the reading.
+        # @param finish [Float] for so long (see {Monotonic}) it is waited for the rest
+        # @return [String] what was read until then
+        def text(finish)
+          @reader.join([finish - Monotonic.now, 0].max)
+          @reader.kill.join
+          @text
+        end
+
+        private
+
+        def read(pipe)
+          @text << pipe.readpartial([PART, MOST - @text.bytesize].min) while @text.bytesize < MOST
+        rescue EOFError
+          # It has written all.
+        end
+      end
+      private_constant :Output
 
       # @param command [String] a line for the shell
       def initialize(command)
@@ -29,11 +59,12 @@ module RedisIPC
       def run(input, seconds, environment)
         Open3.popen3(environment, "/bin/sh", "-c", @command, pgroup: true) do |stdin, stdout, stderr, process|
           feeder = Thread.new { feed(stdin, input) }
-          readers = [stdout, stderr].map { |output| Thread.new { output.read(MOST).to_s } }
+          outputs = [stdout, stderr].map { |output| Output.new(output) }
           ended = process.join(seconds)
           stop(process.pid) unless ended
           feeder.kill
-          written, told = readers.map { |reader| reader.join(AFTER) ? reader.value : "" }
+          finish = Monotonic.now + AFTER
+          written, told = outputs.map { |output| output.text(finish) }
           ended ? answer(process.value, written, told) : [false, "the program ran longer than the request may wait"]
         end
       end
