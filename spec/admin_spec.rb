@@ -167,7 +167,7 @@ RSpec.describe RedisIPC::Admin do
       redis.rpush("jobs", JSON.generate(deadline: beyond))
       redis.zadd("jobs:servers", now_ms, "\xFF".b)
       redis.xgroup(:create, "orders", "\xFFgroup".b, "0", mkstream: true)
-      redis.hset("orders:events:lanes:billing", "lanes", "\xFF".b)
+      redis.hset("orders:events:billing", "lanes", "2", "o:0", "\xFF 1".b, "i:\xFF".b, "\xFF".b)
       redis.set("house:inbox:\xFF".b, "1")
       looking = admin(queues: %w[jobs], consumers: %w[orders])
       records.each do |record|

@@ -162,6 +162,22 @@ RSpec.describe "redis_ipc" do
     end
   end
 
+  it "obeys no name and no record that somebody else has written" do
+    obeyed = "\e[2Jx"
+    later = (Time.now.to_i + 60) * 1_000
+    redis.xgroup(:create, "orders", obeyed, "0", mkstream: true)
+    redis.hset("orders:events:#{obeyed}", "lanes", "1", "o:0", "#{obeyed} 1 #{later}", "i:#{obeyed}", "#{later} 1")
+    redis.zadd("orders:stats", later, "billing:a")
+    redis.set("orders:stats:billing:a",
+              JSON.generate(kind: "events", written: later, events: { source: "keys", checkpoint: obeyed }))
+    redis.zadd("house:instances", later, "kitchen:#{obeyed}:web-7:5")
+    told = [said("events", "status", "orders", "--long"), said("events", "checkpoint", "orders", "billing"),
+            said("pause", "kitchen", "--instance", "\e")].map(&:out)
+    expect(told).to all(include("\\e[2Jx").and(not_include("\e")))
+  end
+
+  RSpec::Matchers.define_negated_matcher :not_include, :include
+
   describe "pause and resume" do
     it "tell a group or an instance to take nothing new" do
       kitchen = connect("kitchen", &echo)

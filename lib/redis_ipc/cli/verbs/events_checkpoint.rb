@@ -50,7 +50,7 @@ module RedisIPC
 
         def lines(facts)
           facts = facts.merge(oldest: Units.duration(facts[:oldest]))
-          facts.map { |name, value| "#{name.to_s.ljust(12)}#{value || "-"}" }
+          facts.map { |name, value| LogText.line("#{name.to_s.ljust(12)}#{value || "-"}") }
         end
 
         def seek

@@ -53,14 +53,15 @@ module RedisIPC
 
         def owners(groups)
           show(groups, TITLES, spare: SPARE, none: none) { |group| cells(group) }
-          groups.select(&:owners).each { |group| terminal.say("", "#{group.path}:", owners_of(group)) }
+          groups.select(&:owners).each { |group| terminal.say("", owners_of(group)) }
         end
 
         def owners_of(group)
           names = group.instances.to_h { |instance| [instance.id, instance.name] }
-          group.owners.group_by(&:last).map do |id, lanes|
-            LogText.line("  #{names.fetch(id, id)} owns #{lanes.size}: #{lanes.map(&:first).sort.join(", ")}")
+          lines = group.owners.group_by(&:last).map do |id, lanes|
+            "  #{names.fetch(id, id)} owns #{lanes.size}: #{lanes.map(&:first).sort.join(", ")}"
           end
+          ["#{group.path}:", *lines].map { |line| LogText.line(line) }
         end
       end
     end

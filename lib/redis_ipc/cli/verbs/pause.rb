@@ -35,7 +35,8 @@ module RedisIPC
         def pause_instance
           id = instance_id or return ExitStatus::FINDING
           changed = admin.quiet(stream_name, given[:group], id, by: actor)
-          tell(changed, "#{id} takes nothing new, within ten seconds", "#{id} was paused before")
+          shown = LogText.line(id)
+          tell(changed, "#{shown} takes nothing new, within ten seconds", "#{shown} was paused before")
         end
 
         def place
