@@ -307,6 +307,7 @@ RSpec.describe RedisIPC::Web do
     expect(odd.map { |path, query| get(path, query).status }).to all(eq(400))
     expect(post("/dead", { **here, act: "retry", id: "a" }).status).to eq(400)
     expect(ask(web, "GET", "/\xFF\xC3\xBC".b)).to have_attributes(status: 404, body: be_valid_encoding)
+    expect(ask(web, "GET", "//evil.example/", "SCRIPT_NAME" => "").body).not_to include('"//evil')
     bury(Array.new(99).reduce(1) { |inside, _| [inside] }, reason: "deep")
     redis.xadd("house:dead:child", { dead_reason: "wide", destination_group: "child", content: '{"a":1e999}' })
     letters.each do |id|
@@ -360,7 +361,8 @@ RSpec.describe RedisIPC::Web do
       end
     RUBY
     expect(ruby(script).rest).to eq("200\n403\nEvents\n")
-    expect(ruby("require \"webrick\"\n#{script}").rest).to eq("200\n403\nEvents\n")
+    elsewhere = script.sub("port: 0", "port: 0, host: \"127.0.0.2\"")
+    expect(ruby("require \"webrick\"\n#{elsewhere}").rest).to eq("200\n403\nEvents\n")
     none = <<~RUBY
       module Kernel
         alias need require

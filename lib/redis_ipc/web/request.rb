@@ -46,7 +46,8 @@ module RedisIPC
       # @return [String] the path and the query, as a link to this page
       def here
         query = query_string
-        "#{path.empty? ? "/" : path}#{"?#{query}" unless query.empty?}"
+        # A link that begins with two slashes leads to another host.
+        "/#{path.sub(%r{\A[/\\]+}, "")}#{"?#{query}" unless query.empty?}"
       end
 
       # @return [Boolean]

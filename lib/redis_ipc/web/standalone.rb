@@ -22,7 +22,7 @@ module RedisIPC
       # @return [nil]
       def run(options, &listening)
         server = choose
-        web = Web.new(hosts: (HERE if loopback?), **options)
+        web = Web.new(hosts: ([*HERE, shown_host] if loopback?), **options)
         server.run(web, @host, @port) { |port| listening&.call("http://#{shown_host}:#{port}/") }
         nil
       ensure
