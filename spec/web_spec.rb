@@ -300,10 +300,8 @@ RSpec.describe RedisIPC::Web do
   it "answers also what no browser sends, and shows what no process of ours has written" do
     connect("child", &echo)
     here = { stream: "house", group: "child" }
-    long = "x" * 2_000
     odd = [["/requests", { **here, after: "1-1-1" }], ["/dead", { **here, after: "last" }],
-           ["/dead/letter", { **here, id: "a" }], ["/group", { stream: long, group: "child" }],
-           ["/queue", { queue: long }], ["/api/dead.json", { **here, after: "last" }]]
+           ["/dead/letter", { **here, id: "a" }], ["/api/dead.json", { **here, after: "last" }]]
     expect(odd.map { |path, query| get(path, query).status }).to all(eq(400))
     expect(post("/dead", { **here, act: "retry", id: "a" }).status).to eq(400)
     expect(ask(web, "GET", "/\xFF\xC3\xBC".b)).to have_attributes(status: 404, body: be_valid_encoding)
@@ -316,6 +314,22 @@ RSpec.describe RedisIPC::Web do
     named = { HTTP_SEC_FETCH_SITE: "same-origin", REMOTE_USER: "j\xF6rg".b }
     expect(post("/group", { **here, act: "pause" }, **named).status).to eq(303)
     expect(get("/group", here).text).to match(/Paused by j.rg/)
+  end
+
+  it "neither shows nor changes what the mount does not name" do
+    redis.xadd("other:dead:child", { dead_reason: "theirs", destination_group: "child", content: '"secret"' })
+    redis.rpush("wages:dead", '{"method":"raise"}')
+    there = { stream: "other", group: "child" }
+    asked = [["/dead", there], ["/dead", { kind: "events", **there }], ["/dead", { kind: "queue", stream: "wages" }],
+             ["/group", there], ["/requests", { stream: "other", id: "x" }], ["/queue", { queue: "wages" }],
+             ["/instance", { stream: "other", id: "x" }], ["/event_group", there], ["/api/dead.json", there]]
+    expect(asked.map { |path, query| get(path, query).status }).to all(eq(404))
+    acts = [["/group", { **there, act: "pause" }], ["/dead", { **there, act: "discard_all", sure: "yes" }],
+            ["/event_group", { **there, position: "new" }], ["/try", { **there, content: "1" }],
+            ["/try", { queue: "wages", method: "raise" }]]
+    expect(acts.map { |path, form| post(path, form).status }).to all(eq(404))
+    expect(redis.keys("other:*") + redis.keys("wages*")).to contain_exactly("other:dead:child", "wages:dead")
+    expect(get("/event_group", { stream: "redis_ipc:events", group: "none" }).text).to include("redis_ipc:events/none")
   end
 
   it "keeps the Admin that it was given, also in a process that was forked" do

@@ -342,6 +342,14 @@ module RedisIPC
     end
 
     # Shows no passwords.
+    # @param name [String]
+    # @return [Boolean] whether it is a stream or a queue that was named when this was made, or what consumers of
+    #   channels, keys and PostgreSQL's log share
+    # @api private
+    def looks_at?(name)
+      [*streams, *queue_names, *event_streams].include?(name)
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} #{name} of #{[*streams, *queue_names, *consumers].join(", ")}>"

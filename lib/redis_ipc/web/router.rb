@@ -23,6 +23,7 @@ module RedisIPC
       # @return [Response]
       # @raise [Refusal]
       def call
+        check_scope
         return act if request.post? && request.path != "/try"
         raise WrongMethod, Strings.text(:wrong_method) unless request.read? || request.post?
 
@@ -34,6 +35,13 @@ module RedisIPC
 
       def request
         @context.request
+      end
+
+      # A mount is for the streams and queues that it names. Redis may hold others, which these visitors should not see.
+      def check_scope
+        [request[:stream], request[:queue]].compact.each do |name|
+          raise NotFound, Strings.text(:not_found, name: name) unless @context.admin.looks_at?(name)
+        end
       end
 
       def act
