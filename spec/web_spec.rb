@@ -316,6 +316,17 @@ RSpec.describe RedisIPC::Web do
     expect(get("/group", here).text).to match(/Paused by j.rg/)
   end
 
+  it "takes a form also if what stands before it has read it" do
+    form = URI.encode_www_form(stream: "house", group: "child", act: "pause")
+    headers = { "CONTENT_TYPE" => "application/x-www-form-urlencoded", **WebPages::SAME_SITE }
+    input = StringIO.new(form).tap(&:read)
+    expect(ask(web, "POST", "/group", "rack.input" => input, **headers).status).to eq(303)
+    # There are inputs that cannot be rewound.
+    gone = Struct.new(:read).new("")
+    expect(ask(web, "POST", "/group", "rack.input" => gone, "rack.request.form_input" => gone,
+                                      "rack.request.form_vars" => form, **headers).status).to eq(303)
+  end
+
   it "neither shows nor changes what the mount does not name" do
     redis.xadd("other:dead:child", { dead_reason: "theirs", destination_group: "child", content: '"secret"' })
     redis.rpush("wages:dead", '{"method":"raise"}')

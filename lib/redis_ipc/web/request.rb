@@ -102,10 +102,21 @@ module RedisIPC
         form = @env["CONTENT_TYPE"].to_s.start_with?(FORM)
         raise BadRequest, Strings.text(:form_expected, type: FORM) unless form
 
-        text = @env["rack.input"]&.read(MOST_BYTES + 1).to_s
+        text = sent
         raise BadRequest, Strings.text(:form_too_large, bytes: MOST_BYTES) if text.bytesize > MOST_BYTES
 
         text
+      end
+
+      # What stands before the page may have read the form already, as Rack::MethodOverride does, which Rails has. Rack
+      # keeps what it has read; since Rack 3 it does not rewind.
+      def sent
+        input = @env["rack.input"] or return ""
+        kept = @env["rack.request.form_vars"] if input.equal?(@env["rack.request.form_input"])
+        return kept if kept
+
+        input.rewind if input.respond_to?(:rewind)
+        input.read(MOST_BYTES + 1).to_s
       end
 
       def values(text)
