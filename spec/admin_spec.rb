@@ -178,6 +178,9 @@ RSpec.describe RedisIPC::Admin do
         expect(JSON.parse(JSON.generate(overview.to_h.slice(:groups, :instances, :queues, :event_groups)))).to be_any
         expect(overview.groups.first.run&.p(0.95)).to be_nil.or(be_between(0, 1e12))
       end
+      names = [*1..200, "long" * 1_000].to_h { |name| [name, { fulfilled: 1 }] }
+      write_record("house", "child", "a", outcomes: names.to_a.reverse.to_h)
+      expect(looking.instance("house", "a").outcomes.size).to eq(64)
       expect(looking.findings.map(&:kind)).to include(:paused)
       expect(looking.group("house", "child").paused_at).to be_nil
       expect(looking.requests("house", "child").first.expires_in).to be_nil

@@ -8,7 +8,9 @@ module RedisIPC
     class Record
       MOST = 64
       KINDS = %w[request_reply json_rpc events].freeze
-      private_constant :MOST, :KINDS
+      # The longest name of a group that a record may tell of, in bytes: each is compared with the names that there are.
+      LONGEST = 1_024
+      private_constant :MOST, :KINDS, :LONGEST
 
       # @param text [String, nil]
       # @param now [Float] Redis's time
@@ -83,6 +85,7 @@ module RedisIPC
 
       def outcomes
         found = hash("outcomes") or return
+        found = found.reject { |name, _| name.bytesize > LONGEST }.first(MOST).to_h
         found.transform_values { |ends| counts(ends) }.compact.freeze
       end
 
