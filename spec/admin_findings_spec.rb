@@ -1,12 +1,26 @@
 # frozen_string_literal: true
 
+require "redis_ipc/cli"
+
 RSpec.describe RedisIPC::Admin, "findings" do
   include Records
 
   after { @admin&.close }
 
+  # Of each finding the commands that it advises are checked, too.
   def admin(**options)
     @admin = described_class.new(**{ streams: ["house"], redis_options: redis_options }, **options)
+    allow(@admin).to(receive(:findings).and_wrap_original { |findings| findings.call.each { |one| check(one.advice) } })
+    @admin
+  end
+
+  # Whether the command takes these lines as they are, without a name that its environment has.
+  def check(advice)
+    advice.scan(/redis_ipc [^;]+/) do |line|
+      verb, words = RedisIPC::CLI::Catalog.find(line.shellsplit.drop(1))
+      given = RedisIPC::CLI::CommandLine.read(verb, words)
+      expect(given.values_at(:stream, :queue, :events, :rpc)).to include(be_truthy), "#{line} names no stream"
+    end
   end
 
   # Returns the findings of these kinds.
@@ -44,10 +58,13 @@ RSpec.describe RedisIPC::Admin, "findings" do
               [:warning, :dead_letters, "house/child"], [:info, :quiet, "house/child"]])
     by_kind = findings.group_by(&:kind)
     expect(by_kind[:never_served].first).to have_attributes(text: /parent asked chidl/, advice: "did you mean child?")
-    expect(by_kind[:paused].first).to have_attributes(text: /paused by ann 5 min ago/, advice: /resume child/)
+    expect(by_kind[:paused].first).to have_attributes(text: /paused by ann 5 min ago/,
+                                                      advice: "to go on: redis_ipc resume child -s house")
     expect(by_kind[:dead_letters].first.text).to include("3 dead letters")
     expect(by_kind[:suspect].first.text).to eq("the request 9b1d may crash its processes: it was with web-7 pid 7, " \
                                                "and was not answered")
+    expect(by_kind[:suspect].first.advice)
+      .to match(/redis_ipc trace 9b1d -s house; redis_ipc dead show child \d+-\d+ -s/)
     expect(by_kind[:nobody_serves].map(&:text)).to all(start_with("1 request waits, and no"))
   end
 
@@ -86,6 +103,26 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(findings.map(&:text)).to match([/XADD refused \(web-7 pid 15752, 3\d\.\d s ago; 2 in ten minutes\)/,
                                            "14 of 40 requests that it answered failed in ten minutes",
                                            /web-7 pid 15752 ended 2 min ago/])
+  end
+
+  it "name once what a full Redis refuses to several, and by its rule what a user may not" do
+    full = { at: now_ms - 9_000, kind: "refused", text: "the record of this instance was not written: Redis refused " \
+                                                        'the command: "OOM": command not allowed' }
+    right = "Redis refused the command: NoPerm: No permissions (the user needs (~house:replies:web:%s +xadd))"
+    incidents = [full, { at: now_ms - 9_000, kind: "answer_lost", text: format(right, "0" * 32) }]
+    serving("child", "a", incidents: incidents, series: { every: 10_000, asked: [], answered: [], failed: [183],
+                                                          run_ms: [] })
+    serving("kitchen", "k", incidents: [full, { **incidents[1], text: format(right, "1" * 32) }])
+    show("house", "web", "w", lease: nil)
+    write_record("house", "web", "w", incidents: [full], outcomes: { child: { fulfilled: 1 } })
+    findings = found(:refused, :answer_lost, :failing)
+    expect(findings.map { |one| [one.kind, one.subject] })
+      .to eq([[:refused, "house/child, house/kitchen, house/web"], [:failing, "house/child"],
+              [:answer_lost, "house/child, house/kitchen"]])
+    expect(findings.map(&:advice)).to match([/\ARedis is or was full/, /logs/,
+                                             /\Agrant .* acl print answerer --stream/])
+    expect(findings[1].text).to eq("183 failures, and 0 requests that it answered, in ten minutes")
+    expect(findings.first.text).to end_with("; 3 in ten minutes on 3 instances)")
   end
 
   it "name consumers of events that lag, are missing, have lost events or lanes" do

@@ -47,6 +47,7 @@ require_relative "admin/group_findings"
 require_relative "admin/queue_findings"
 require_relative "admin/event_findings"
 require_relative "admin/member_findings"
+require_relative "admin/incident_findings"
 require_relative "admin/inspection"
 require_relative "admin/overview_reading"
 
@@ -318,7 +319,7 @@ module RedisIPC
     # @return [Array<Finding>] one for each right that the user lacks
     # @raise [ArgumentError] as {ACL.rules} does
     def rights(role, user: nil, **names)
-      RoleRights.new(@link).findings(user, RoleRights.of(ACL.rules(role, **names)))
+      RoleRights.new(@link).findings(user, RoleRights.of(ACL.rules(role, **names)), RoleRights.printing(role, **names))
     end
 
     # Looks for streams that somebody is alive on. It needs the right to `SCAN`, and takes as long as Redis has keys.

@@ -20,7 +20,7 @@ module RedisIPC
           lag(group)
           lanes(group)
           losses(group)
-          paused(group, group.path, "RedisIPC::Admin#resume(#{group.stream.inspect}, #{group.name.inspect})")
+          paused(group, group.path, group.stream, group.name)
           dead(group)
         end
       end
@@ -69,7 +69,8 @@ module RedisIPC
         return unless group.dead.to_i.positive?
 
         warning(:dead_letters, group.path, "it has #{count(group.dead, "dead letter")}",
-                "redis_ipc events dead; mend the cause, then retry or discard them")
+                "#{command("dead", "list", group.name, "--events", group.stream)}; mend the cause, then retry or " \
+                "discard them")
       end
     end
     private_constant :EventFindings

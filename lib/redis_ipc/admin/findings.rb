@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "did_you_mean"
+require "shellwords"
 
 module RedisIPC
   class Admin
@@ -11,7 +12,7 @@ module RedisIPC
         # @param overview [Overview] without findings
         # @return [Array<Finding>] the worst first
         def of(overview)
-          kinds = [NodeFindings, GroupFindings, QueueFindings, EventFindings, MemberFindings]
+          kinds = [NodeFindings, GroupFindings, QueueFindings, EventFindings, MemberFindings, IncidentFindings]
           sorted(kinds.flat_map { |kind| kind.new(overview).all })
         end
 
@@ -34,7 +35,25 @@ module RedisIPC
         @found
       end
 
+      # @param words [Array<#to_s>]
+      # @return [String] a line for a shell, as every advice has it: the whole line, with all names
+      def self.command(*words)
+        "redis_ipc #{words.map(&:to_s).shelljoin}"
+      end
+
       private
+
+      def command(*words)
+        Findings.command(*words)
+      end
+
+      # Returns the instances of groups, queues and consumers of events by what findings call them.
+      def members
+        groups = @overview.instances.group_by { |one| "#{one.stream}/#{one.group}" }
+        queues = @overview.queues.to_h { |queue| [queue.name, queue.servers] }
+        events = @overview.event_groups.to_h { |group| [group.path, group.instances] }
+        groups.merge(queues, events) { |_, one, other| one + other }
+      end
 
       def error(kind, subject, text, advice)
         add(:error, kind, subject, text, advice)
@@ -74,8 +93,9 @@ module RedisIPC
         seconds((@overview.at - time).clamp(0.0, nil))
       end
 
-      # What a group is told, which all kinds have in common.
-      def paused(told, subject, resume)
+      # What a group is told, which all kinds have in common. A queue is a stream with one group, which has no name.
+      def paused(told, subject, stream, group)
+        resume = command("resume", group, "-s", stream)
         if told.paused?
           by = " by #{told.paused_by}" if told.paused_by
           at = " #{since(told.paused_at)} ago" if told.paused_at
@@ -84,7 +104,7 @@ module RedisIPC
         return if told.quiet.empty?
 
         info(:quiet, subject, "#{count(told.quiet.size, "instance")} told to take nothing new",
-             "redis_ipc resume GROUP --instance ID takes that back")
+             "to take that back: #{resume} --instance #{told.quiet.first.shellescape}")
       end
     end
     private_constant :Findings

@@ -17,7 +17,7 @@ module RedisIPC
       def look
         @overview.groups.each do |group|
           waiting(group)
-          paused(group, group.path, "redis_ipc resume #{group.name}")
+          paused(group, group.path, group.stream, group.name)
           failing(group)
           dead(group)
         end
@@ -46,15 +46,16 @@ module RedisIPC
         return unless failed >= MANY && failed > (asked + answered) * FAILING
 
         text, advice = failures(group, asked, answered)
-        warning(:failing, group.path, "#{failed} of #{text} failed in ten minutes", advice)
+        text = failed > asked + answered ? "#{count(failed, "failure")}, and #{text}," : "#{failed} of #{text} failed"
+        warning(:failing, group.path, "#{text} in ten minutes", advice)
       end
 
       # A group that only asks fails where it is not answered.
       def failures(group, asked, answered)
-        logs = "look into the logs of its instances, and at redis_ipc dead list #{group.name}"
+        logs = "look into the logs of its instances; #{dead_list(group)}"
         return ["#{answered} requests that it answered", logs] if asked.zero?
 
-        calls = "redis_ipc groups: who of those that it asks is slow, paused or missing?"
+        calls = "who of those that it asks is slow, paused or missing: #{command("groups", "-s", group.stream)}"
         return ["#{asked} of its calls", calls] if answered.zero?
 
         ["#{asked} of its calls and #{answered} requests that it answered", "#{logs}; #{calls}"]
@@ -64,7 +65,11 @@ module RedisIPC
         return unless group.dead.to_i.positive?
 
         warning(:dead_letters, group.path, "it has #{count(group.dead, "dead letter")}",
-                "redis_ipc dead list #{group.name}; mend the cause, then retry or discard them")
+                "#{dead_list(group)}; mend the cause, then retry or discard them")
+      end
+
+      def dead_list(group)
+        command("dead", "list", group.name, "-s", group.stream)
       end
 
       # A name that is asked, and that no process has joined, is likely misspelt.

@@ -41,13 +41,14 @@ module RedisIPC
           holders = (letter.holders || []).map { |one| one[:host] ? "#{one[:host]} pid #{one[:pid]}" : one[:instance] }
           error(:suspect, group.path, "the request #{letter.request_id} may crash its processes: it was with " \
                                       "#{holders.join(", ")}, and was not answered",
-                "look into their logs; redis_ipc trace #{letter.request_id}, redis_ipc dead show #{letter.id}")
+                "look into their logs; #{command("trace", letter.request_id, "-s", group.stream)}; " +
+                command("dead", "show", group.name, letter.id, "-s", group.stream))
         end
       end
 
       def rights
         missing = RightsReading.new(@link, @streams, @overview).call
-        missing.each { |one| error(:missing_right, one.path, *RoleRights.told(one.user, one.right)) }
+        missing.each { |one| error(:missing_right, one.path, *RoleRights.told(one.user, one.right, one.rules)) }
       rescue CommandError
         # Only an administrator may ask.
       end
@@ -58,7 +59,7 @@ module RedisIPC
 
         named = keys.first(NAMED).join(", ")
         info(:keys_without_owner, stream, "nobody owns #{count(keys.size, "key")}, such as #{named}",
-             "redis_ipc keys --clean --yes --stream #{stream}")
+             command("keys", "--clean", "--yes", "-s", stream))
       rescue CommandError
         # Only an operator may list keys.
       end

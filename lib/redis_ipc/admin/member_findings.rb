@@ -14,17 +14,7 @@ module RedisIPC
       # That needs so many instances, and so many values of each.
       INSTANCES = 2
       VALUES = 20
-      # Incidents of the last ten minutes are told.
-      RECENT = 600
-      # What incidents mean: the level, and what to do.
-      INCIDENTS = {
-        refused: [:error, "grant the right that it names, with RedisIPC::ACL.rules"],
-        answer_lost: [:warning, "the asker has waited in vain; look whether Redis was away or full"],
-        overrun: [:warning, "a handler ran on after the deadline of its request: raise the timeout, or make it faster"],
-        take_over: [:warning, "a process died, hung or was paused; look whether it was killed (memory, deploy)"],
-        reconnected: [:info, "Redis or the network was away"]
-      }.freeze
-      private_constant :LEASES, :LONG, :TIMES, :SLOW, :INSTANCES, :VALUES, :RECENT, :INCIDENTS
+      private_constant :LEASES, :LONG, :TIMES, :SLOW, :INSTANCES, :VALUES
 
       private
 
@@ -35,16 +25,8 @@ module RedisIPC
           disagreeing(subject, alive)
           slow(subject, alive)
           died(subject, instances - alive)
-          incidents(subject, instances)
           versions(subject, alive)
         end
-      end
-
-      def members
-        groups = @overview.instances.group_by { |one| "#{one.stream}/#{one.group}" }
-        queues = @overview.queues.to_h { |queue| [queue.name, queue.servers] }
-        events = @overview.event_groups.to_h { |group| [group.path, group.instances] }
-        groups.merge(queues, events) { |_, one, other| one + other }
       end
 
       def stuck(subject, alive)
@@ -56,7 +38,13 @@ module RedisIPC
         text = "#{busy} of #{count(handlers, "handler")} busy; on #{instance.name} one has been running for " \
                "#{seconds(oldest.age)}#{what(oldest)}"
         add(handlers.positive? && busy >= handlers ? :error : :warning, :stuck_handlers, subject, text,
-            "#{look_at(oldest)}; redis_ipc instances GROUP --long shows all that runs")
+            "#{look_at(oldest)}; all that runs: #{all_that_runs(instance)}")
+      end
+
+      def all_that_runs(one)
+        return command("instances", "-q", one.stream, "--long") if one.kind == :json_rpc
+
+        command("instances", one.group, one.kind == :events ? "--events" : "-s", one.stream, "--long")
       end
 
       def look_at(running)
@@ -118,24 +106,6 @@ module RedisIPC
         others = ", and #{dead.size - 1} more in ten minutes" if dead.size > 1
         warning(:died, subject, "#{last.name} ended #{since(last.written)} ago without leaving#{others}",
                 "look why: killed, out of memory, crashed, or cut off from Redis")
-      end
-
-      def incidents(subject, instances)
-        rows = instances.flat_map { |one| (one.incidents || []).map { |incident| [one, incident] } }
-        rows.select! { |_, incident| recent?(incident) }
-        rows.group_by { |_, incident| incident.kind }.slice(*INCIDENTS.keys).each do |kind, found|
-          level, advice = INCIDENTS.fetch(kind)
-          instance, last = found.max_by { |_, incident| incident.at }
-          add(level, kind, subject, "#{last.text} (#{instance.name}, #{since(last.at)} ago#{more(found)})", advice)
-        end
-      end
-
-      def recent?(incident)
-        incident.at && @overview.at - incident.at < RECENT
-      end
-
-      def more(found)
-        "; #{found.size} in ten minutes" if found.size > 1
       end
 
       def versions(subject, alive)

@@ -10,7 +10,7 @@ module RedisIPC
       def look
         @overview.queues.each do |queue|
           nobody(queue)
-          paused(queue, queue.name, "RedisIPC::Admin#resume(#{queue.name.inspect}, \"\")")
+          paused(queue, queue.name, queue.name, "")
           dead(queue)
         end
       end
@@ -26,8 +26,9 @@ module RedisIPC
       def dead(queue)
         return unless queue.dead.to_i.positive?
 
-        warning(:dead_letters, queue.name, "#{count(queue.dead, "request")} were given up on",
-                "look at RedisIPC::Admin#queue_dead, mend the cause, then retry or discard them")
+        were = queue.dead == 1 ? "was" : "were"
+        warning(:dead_letters, queue.name, "#{count(queue.dead, "request")} #{were} given up on",
+                "#{command("dead", "list", queue.name, "--rpc")}; mend the cause, then retry or discard them")
       end
     end
     private_constant :QueueFindings

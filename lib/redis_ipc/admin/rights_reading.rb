@@ -12,8 +12,8 @@ module RedisIPC
       MOST = 40
       private_constant :CLIENT, :MOST
 
-      # A right that a user lacks in a group.
-      Missing = Struct.new(:user, :path, :right)
+      # A right that a user lacks in a group, and what prints all rules that it needs.
+      Missing = Struct.new(:user, :path, :right, :rules)
 
       # A user of a group on a node.
       Member = Struct.new(:node, :user, :stream, :group, :serves)
@@ -34,7 +34,8 @@ module RedisIPC
         rights = RoleRights.new(@link)
         members.flat_map do |member|
           missing = rights.missing(member.node, member.user, rights_of(member))
-          missing.map { |right| Missing.new(member.user, "#{member.stream}/#{member.group}", right) }
+          printing = roles_of(member).map { |role, names| RoleRights.printing(role, **names) }.join("; ")
+          missing.map { |right| Missing.new(member.user, "#{member.stream}/#{member.group}", right, printing) }
         end.uniq
       end
 
@@ -57,14 +58,16 @@ module RedisIPC
       end
 
       def rights_of(member)
-        names = { stream: member.stream, group: member.group }
-        asked = asked(member)
-        rules = member.serves ? ACL.rules(:answerer, **names) : []
-        rules |= ACL.rules(:asker, **names, to: asked) unless asked.empty?
-        RoleRights.of(rules)
+        RoleRights.of(roles_of(member).flat_map { |role, names| ACL.rules(role, **names) }.uniq)
       rescue ArgumentError
         # No rule can hold such a name.
         []
+      end
+
+      def roles_of(member)
+        names = { stream: member.stream, group: member.group }
+        asked = asked(member)
+        { answerer: (names if member.serves), asker: ({ **names, to: asked } unless asked.empty?) }.compact
       end
 
       # The groups that a group asks are in the records of its instances.

@@ -80,10 +80,24 @@ module RedisIPC
       end
       private_class_method :example
 
+      # @param printing [String] what prints all rules of the role
       # @return [Array(String, String)] what is wrong, and what to do
-      def self.told(user, right)
-        ["the user #{user} may not #{right}",
-         "ACL SETUSER #{user} #{right.rule}; RedisIPC::ACL.rules has all rules of a role"]
+      def self.told(user, right, printing)
+        ["the user #{user} may not #{right}", "ACL SETUSER #{user} #{right.rule}; all rules: #{printing}"]
+      end
+
+      # @param names [Hash] as for {ACL.rules}
+      # @return [String] the command that prints the rules of a role
+      def self.printing(role, **names)
+        words = names.compact.flat_map do |name, value|
+          option = "--#{name.to_s.tr("_", "-")}"
+          case value
+          when true then [option]
+          when false then []
+          else [option, Array(value).join(",")]
+          end
+        end
+        Findings.command("acl", "print", role, *words)
       end
 
       # @param link [Link]
@@ -93,15 +107,16 @@ module RedisIPC
 
       # @param user [String, nil]
       # @param rights [Array<Right>]
+      # @param printing [String] as for {RoleRights.told}
       # @return [Array<Finding>] one for each right that the user lacks on a node
       # @raise (see #missing)
-      def findings(user, rights)
+      def findings(user, rights, printing)
         rows = @link.call(:nodes).flat_map do |node|
           name = user || whoami(node)
           missing(node, name, rights).map { |right| [name, right] }
         end
         rows.uniq.map do |name, right|
-          text, advice = RoleRights.told(name, right)
+          text, advice = RoleRights.told(name, right, printing)
           Finding.new(level: :error, kind: :missing_right, subject: name, text: text, advice: advice)
         end
       end
