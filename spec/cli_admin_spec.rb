@@ -85,7 +85,18 @@ RSpec.describe "redis_ipc" do
                   ids.first).out).to match(/^group +kitchen$/).and match(/^reason +the entry/)
       told = said("dead", "show", "kitchen", ids.first, "--content", "-j")
       expect(told.json).to include(id: ids.first, content: nil)
+      expect(said("dead", "show", "kitchen", ids.first).out).to match(/^content +--content prints what was sent$/)
       expect(said("dead", "show", "kitchen", "1-1").status).to eq(1)
+      expect(said("dead", "list", "kitchen", "-n", "4").err).to include("there are more")
+      expect(said("dead", "list", "kitchen", "-n", "5").err).to eq("")
+      other = redis.xadd("house:dead:kitchen", { "dead_id" => "1795851827288-7", "dead_reason" => "no", "id" => "9b1d",
+                                                 "destination_group" => "kitchen", "content" => "past\xE4 \e[J" })
+      %w[1795851827288-7 9b1d].each do |id|
+        expect(said("dead", "show", "kitchen", id, "-c").out)
+          .to match(/^id +#{other}$/).and include('not JSON: "past\xE4 \e[J"')
+      end
+      expect(said("dead", "show", "kitchen", other, "-c", "-j").json).to include(content: nil, not_json: /past/)
+      expect(said("dead", "discard", "kitchen", other).status).to eq(0)
       expect(said("dead", "retry", "kitchen", ids.first).to_a)
         .to match([1, "", /\Aredis_ipc: the dead letter is not a request/])
       expect(said("dead", "discard", "kitchen", ids.first, "1-1").to_a)
@@ -196,7 +207,7 @@ RSpec.describe "redis_ipc" do
 
   describe "doctor" do
     it "has status 1 with a warning, 0 without, and the statuses of a Redis that is away or refuses" do
-      expect(said("doctor").to_a).to match([0, %r{nothing is wrong with house on redis://}, ""])
+      expect(said("doctor").to_a).to match([0, %r{nothing is wrong with house on redis://.*\nPostgreSQL was not}, ""])
       expect(said("doctor", "--quiet").to_a).to eq([0, "", ""])
       connect("kitchen", &echo)
       redis.xadd("house:inbox:kitchen", { "note" => 1 })
@@ -219,7 +230,7 @@ RSpec.describe "redis_ipc" do
 
   describe "tap" do
     it "shows requests as they come, takes none, and prints contents only with --content" do
-      processes = [["--json"], ["--content", "--count", "2"]].map do |options|
+      processes = [["--json"], ["--content", "--count", "3"]].map do |options|
         # Nobody takes these requests, so none can be missed.
         command("tap", "kitchen", *options)
       end
@@ -230,8 +241,9 @@ RSpec.describe "redis_ipc" do
       end
       first, second = Array.new(2) { JSON.parse(processes.first.line) }
       expect(first).to include("from" => "parent", "group" => "kitchen", "expires_in" => be_within(5).of(20))
+      redis.xadd("house:inbox:kitchen", { source_group: "menu", id: "1", content: "pasta" })
       expect([first["content"], second["content"], second["id"]]).to match([nil, nil, /\A\h{32}\z/])
-      lines = / parent \h{32} \d+-\d+: 7\n.* parent cook .*: {"event":"cook","params":{}}\n\z/
+      lines = / parent \h{32} \d+-\d+: 7\n.* parent cook .*: {"event":"cook","params":{}}\n.* menu 1 .*: not JSON: "p/
       expect(processes.last.rest).to match(lines)
       expect(processes.last.wait.exitstatus).to eq(0)
       processes.first.kill(:INT)

@@ -133,6 +133,6 @@ RSpec.describe "redis_ipc events" do
     text, status = command("drop", 'slot: "ipc"')
     expect([text, status]).to match([/there is no verb "events drop".*Usage: redis_ipc events VERB/m, 2])
     text, status = command("slots", 'slot: "ipc"', "--only", "Other")
-    expect([text, status]).to match([/there is no consumer of PostgreSQL's log in app.rb/, 1])
+    expect([text, status]).to match([/there is no consumer of PostgreSQL's log in app.rb; .*doctor --postgres URL/, 1])
   end
 end

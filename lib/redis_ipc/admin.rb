@@ -155,6 +155,7 @@ module RedisIPC
       LetterReading.new(@link, stream, group).page(limit, after, match, match_content)
     end
 
+    # @param id [String] the letter's id, or one of those that its request had
     # @return [DeadLetter, nil]
     def dead_letter(stream, group, id)
       LetterReading.new(@link, stream, group).find(id)

@@ -7,9 +7,13 @@ module RedisIPC
     class LetterReading
       # The most letters that one round trip looks at.
       PAGE = 200
+      # The most letters that are looked at for one that has an id somewhere.
+      MATCHES = 20
+      # An id of Redis.
+      ENTRY = /\A\d+(?:-\d+)?\z/
       # What a letter has before the fields of its entry.
       ADDED = %w[dead_id dead_reason dead_deliveries dead_at dead_stream dead_holders dead_suspect].freeze
-      private_constant :PAGE, :ADDED
+      private_constant :PAGE, :MATCHES, :ENTRY, :ADDED
 
       # @param link [Link]
       def initialize(link, stream, group)
@@ -37,11 +41,14 @@ module RedisIPC
         found.first(limit).map { |id, fields| letter(id, fields || {}) }.freeze
       end
 
+      # @param id [String] the letter's id, or one of those that its request or event had, which others know
       # @return [DeadLetter, nil]
       # @raise (see #page)
       def find(id)
-        _, fields = read([:dead_letter, @stream, @group, id]).first
-        letter(id, fields) if fields
+        fields = fields_of(id) if id.match?(ENTRY)
+        return letter(id, fields) if fields
+
+        page(MATCHES, nil, id, false).find { |letter| [letter.redis_id, letter.request_id].include?(id) }
       end
 
       private
@@ -74,10 +81,12 @@ module RedisIPC
       end
 
       def reader(id)
-        lambda do
-          _, fields = read([:dead_letter, @stream, @group, id]).first
-          fields || nil
-        end
+        -> { fields_of(id) }
+      end
+
+      def fields_of(id)
+        _, fields = read([:dead_letter, @stream, @group, id]).first
+        fields || nil
       end
     end
     private_constant :LetterReading

@@ -16,7 +16,10 @@ module RedisIPC
         # The application loads the gem, so this comes before its constants.
         classes = load_application
         setups = Events::Hosting.of_logs(classes)
-        setups.empty? ? fail_with("there is no consumer of PostgreSQL's log in #{@application.place}") : yield(setups)
+        return yield(setups) if setups.any?
+
+        fail_with("there is no consumer of PostgreSQL's log in #{@application.place}; without the application: " \
+                  "redis_ipc doctor --postgres URL")
       end
     end
   end

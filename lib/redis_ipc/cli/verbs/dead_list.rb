@@ -24,14 +24,20 @@ module RedisIPC
         private_constant :TITLES
 
         def run
-          found = letters(given[:limit], given[:match])
+          # One more than are shown says whether there are more.
+          found = letters(given[:limit] + 1, given[:match])
+          list(found.first(given[:limit]))
+          terminal.warn("redis_ipc: there are more, which are older: --limit NUMBER") if found.size > given[:limit]
+        end
+
+        private
+
+        def list(found)
           columns = TITLES.each_index.select { |index| index < 3 || index == 6 || found.any? { |one| all(one)[index] } }
           show(found, TITLES.values_at(*columns), none: "there are no dead letters of #{place}") do |letter|
             all(letter).values_at(*columns)
           end
         end
-
-        private
 
         def all(letter)
           reason = letter.suspect? ? cell(letter.reason, :yellow) : letter.reason

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../content_text"
 require_relative "../dead_verb"
 
 module RedisIPC
@@ -23,9 +24,7 @@ module RedisIPC
             return ExitStatus::FINDING
           end
 
-          facts = letter.to_h.compact
-          facts = facts.merge(content: letter.content) if given[:content]
-          terminal.json? ? terminal.json(facts) : terminal.say(lines(facts))
+          terminal.json? ? terminal.json(facts(letter)) : terminal.say(lines(letter))
         end
 
         private
@@ -35,12 +34,24 @@ module RedisIPC
           value.is_a?(Array) ? JSONText.of(value) : value.to_s
         end
 
-        def lines(facts)
-          width = facts.keys.map(&:size).max
-          facts.map do |name, value|
-            text = name == :content ? "\n#{terminal.pretty(value)}" : LogText.line(shown(value))
-            "#{name.to_s.tr("_", " ").ljust(width)}  #{text}"
-          end
+        def facts(letter)
+          facts = letter.to_h.compact
+          given[:content] ? facts.merge(ContentText.facts(letter.content, sent(letter))) : facts
+        end
+
+        def sent(letter)
+          letter.fields.values_at("content", "data").compact.first
+        end
+
+        def lines(letter)
+          rows = letter.to_h.compact.transform_values { |value| LogText.line(shown(value)) }
+          rows[:content] = given[:content] ? content(letter) : "--content prints what was sent"
+          width = rows.keys.map(&:size).max
+          rows.map { |name, text| "#{name.to_s.tr("_", " ").ljust(width)}  #{text}" }
+        end
+
+        def content(letter)
+          ContentText.of(letter.content, sent(letter)) { |content| "\n#{terminal.pretty(content)}" }
         end
       end
     end

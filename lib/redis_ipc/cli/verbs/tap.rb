@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../admin_verb"
+require_relative "../content_text"
 
 module RedisIPC
   module CLI
@@ -45,14 +46,14 @@ module RedisIPC
           return tell_json(request) if terminal.json?
 
           event = " #{request.event}" if request.event
-          content = ": #{JSONText.of(request.content)}" if given[:content]
+          content = ": #{ContentText.of(request.content, request.text) { |one| JSONText.of(one) }}" if given[:content]
           terminal.say(LogText.line("#{Time.now.strftime("%T")} #{request.from}#{event} #{request.id} " \
                                     "#{request.redis_id}#{content}"))
         end
 
         def tell_json(request)
           facts = request.to_h.compact
-          facts = facts.merge(content: request.content) if given[:content]
+          facts = facts.merge(ContentText.facts(request.content, request.text)) if given[:content]
           terminal.json(facts, lines: true)
         end
       end

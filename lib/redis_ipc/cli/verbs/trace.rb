@@ -69,7 +69,7 @@ module RedisIPC
 
         def dead(letter)
           "given up on at #{clock(letter.died_at)} as dead letter #{letter.id} of #{letter.group}, after " \
-            "#{letter.deliveries} deliveries: #{letter.reason}"
+            "#{letter.deliveries} #{letter.deliveries == 1 ? "delivery" : "deliveries"}: #{letter.reason}"
         end
       end
     end
