@@ -48,7 +48,9 @@ RSpec.describe RedisIPC::Admin, "findings" do
     redis.zadd("house:stats", now_ms + 600_000, "kitchen")
     redis.set("house:control:child", JSON.generate(v: 1, paused: true, quiet: ["a"], at: now_ms - 300_000, by: "ann"))
     redis.lpush("jobs", "{}")
-    2.times { redis.xadd("house:dead:child", { id: "1" }) }
+    2.times do
+      redis.xadd("house:dead:child", { source_group: "menu", dead_reason: "its content is refused: it is not JSON" })
+    end
     redis.xadd("house:dead:child", { dead_suspect: "1", dead_holders: '[{"instance":"a","host":"web-7","pid":7}]',
                                      id: "9b1d", destination_group: "child" })
     findings = admin(queues: ["jobs"]).findings
@@ -60,7 +62,9 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(by_kind[:never_served].first).to have_attributes(text: /parent asked chidl/, advice: "did you mean child?")
     expect(by_kind[:paused].first).to have_attributes(text: /paused by ann 5 min ago/,
                                                       advice: "to go on: redis_ipc resume child -s house")
-    expect(by_kind[:dead_letters].first.text).to include("3 dead letters")
+    expect(by_kind[:dead_letters].first)
+      .to have_attributes(text: "it has 3 dead letters; 2 of the newest 3 from menu: its content is refused: it is " \
+                                "not JSON", advice: /\Astop or mend menu, .*; redis_ipc dead list child -s house; /)
     expect(by_kind[:suspect].first.text).to eq("the request 9b1d may crash its processes: it was with web-7 pid 7, " \
                                                "and was not answered")
     expect(by_kind[:suspect].first.advice)
@@ -82,7 +86,7 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(findings.map { |one| [one.level, one.kind] })
       .to eq([%i[error disagreeing_settings], %i[warning stuck_handlers], %i[warning slow_instance], %i[info versions]])
     expect(findings.map(&:text))
-      .to match([/lease is 2000 on web-7 pid 15752, and 500 on web-9 pid 15752/,
+      .to match([/lease is 500 ms on web-9 .*, and 2\.0 s on web-7 .*: what .* only after 2\.0 s\z/,
                  %r{1 of 9 handlers busy; on web-9 pid 15752 one has been running for 6\d\.\d s, cook at app/ipc/},
                  /on web-9 pid 15752 end within \d+ ms, and on the others within 5 ms/,
                  /0\.0\.9 and #{RedisIPC::VERSION}/])
@@ -122,6 +126,7 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(findings.map(&:advice)).to match([/\ARedis is or was full/, /logs/,
                                              /\Agrant .* acl print answerer --stream/])
     expect(findings[1].text).to eq("183 failures, and 0 requests that it answered, in ten minutes")
+    expect(findings.last.text).to include("(~house:replies:web:* +xadd)")
     expect(findings.first.text).to end_with("; 3 in ten minutes on 3 instances)")
   end
 

@@ -29,6 +29,7 @@ require_relative "admin/members"
 require_relative "admin/stream_reading"
 require_relative "admin/request_reading"
 require_relative "admin/letter_reading"
+require_relative "admin/letter_summary"
 require_relative "admin/queue_reading"
 require_relative "admin/queue_letters"
 require_relative "admin/position"
@@ -304,8 +305,7 @@ module RedisIPC
     # keys that nobody owns, and slots of PostgreSQL that keep its log.
     # @return [Array<Finding>] what is wrong, the worst first
     def findings
-      overview = self.overview
-      Findings.sorted([*overview.findings, *Inspection.new(@link, streams, @postgres, overview).all])
+      Findings.sorted(Inspection.new(@link, streams, @postgres, overview).all)
     end
 
     # @return [Overview] everything at a glance, with what is wrong

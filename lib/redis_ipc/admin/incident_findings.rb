@@ -35,6 +35,11 @@ module RedisIPC
           CAUSES.find { |_, words| incident.text.match?(words) }&.first if %i[refused answer_lost].include?(kind)
         end
 
+        # A rule names the keys of this instance alone; what is granted is better those of all.
+        def text
+          incident.text.gsub(/~\S+/) { |key| key.gsub(ID, "*") }
+        end
+
         # What is told once. A full Redis refuses everybody, and a rule may be missing for several.
         def told_as
           case cause
@@ -66,7 +71,7 @@ module RedisIPC
         last = rows.max_by { |row| row.incident.at }
         level, advice = INCIDENTS.fetch(last.kind)
         advice = { full: FULL, right: right(last.instance) }.fetch(last.cause, advice)
-        text = "#{last.incident.text} (#{last.instance.name}, #{since(last.incident.at)} ago#{more(rows)})"
+        text = "#{last.text} (#{last.instance.name}, #{since(last.incident.at)} ago#{more(rows)})"
         add(level, last.kind, subjects(rows), text, advice)
       end
 

@@ -2,8 +2,8 @@
 
 module RedisIPC
   class Admin
-    # Looks for what an {Overview} does not show: rights that users lack, keys that nobody owns, and slots of PostgreSQL
-    # that keep its log. What may not be asked for is left out.
+    # Looks for what an {Overview} does not show: what dead letters have in common, rights that users lack, keys that
+    # nobody owns, and slots of PostgreSQL that keep its log. What may not be asked for is left out.
     # @api private
     class Inspection < Findings
       # Bytes of log that a slot may keep.
@@ -11,7 +11,7 @@ module RedisIPC
       # How many keys are named.
       NAMED = 3
       # How many of the newest dead letters of a group are looked at.
-      LETTERS = 20
+      LETTERS = 50
       private_constant :MUCH, :NAMED, :LETTERS
 
       # @param link [Link]
@@ -23,20 +23,44 @@ module RedisIPC
         @link = link
         @streams = streams
         @postgres = postgres
+        @summaries = {}
+      end
+
+      # @return [Array<Finding>] also those of the overview
+      def all
+        found = super
+        [*@overview.findings.map { |finding| finding.kind == :dead_letters ? summed_up(finding) : finding }, *found]
       end
 
       private
 
       def look
-        @overview.groups.each { |group| suspects(group) if group.dead.to_i.positive? }
+        [*@overview.groups, *@overview.event_groups].each { |group| letters(group) if group.dead.to_i.positive? }
         rights
         @streams.each { |stream| keys(stream) }
         @postgres.each { |given| slots(given) }
       end
 
-      # Requests that were with processes that died, and that run again now.
-      def suspects(group)
+      def letters(group)
         letters = LetterReading.new(@link, group.stream, group.name).page(LETTERS, nil, nil, false)
+        return if letters.empty?
+
+        @summaries[group.path] = LetterSummary.new(letters)
+        suspects(group, letters)
+      rescue CommandError
+        # An observer of events may lack the right to read them.
+      end
+
+      def summed_up(finding)
+        summary = @summaries[finding.subject] or return finding
+
+        text = LogText.line("#{finding.text}#{summary.text}")
+        advice = LogText.line([summary.advice, finding.advice].compact.join("; "))
+        Finding.new(level: finding.level, kind: finding.kind, subject: finding.subject, text: text, advice: advice)
+      end
+
+      # Requests that were with processes that died, and that run again now.
+      def suspects(group, letters)
         letters.select(&:suspect?).each do |letter|
           holders = (letter.holders || []).map { |one| one[:host] ? "#{one[:host]} pid #{one[:pid]}" : one[:instance] }
           error(:suspect, group.path, "the request #{letter.request_id} may crash its processes: it was with " \

@@ -14,7 +14,9 @@ module RedisIPC
       # That needs so many instances, and so many values of each.
       INSTANCES = 2
       VALUES = 20
-      private_constant :LEASES, :LONG, :TIMES, :SLOW, :INSTANCES, :VALUES
+      # Settings that are milliseconds.
+      TIMES_OF = %w[lease longest_ttl].freeze
+      private_constant :LEASES, :LONG, :TIMES, :SLOW, :INSTANCES, :VALUES, :TIMES_OF
 
       private
 
@@ -65,10 +67,24 @@ module RedisIPC
         settings(alive).each do |setting, names_by_value|
           next if names_by_value.size < 2
 
-          texts = names_by_value.map { |value, names| "#{value.inspect} on #{names.uniq.join(", ")}" }
-          error(:disagreeing_settings, subject, "#{setting} is #{texts.join(", and ")}",
+          # The odd one first.
+          rows = names_by_value.sort_by.with_index { |(_, names), index| [names.size, index] }
+          texts = rows.map { |value, names| "#{shown(setting, value)} on #{names.uniq.join(", ")}" }
+          error(:disagreeing_settings, subject, "#{setting} is #{texts.join(", and ")}#{effect(setting, rows)}",
                 "give all instances of the group the same #{setting}")
         end
+      end
+
+      def shown(setting, value)
+        TIMES_OF.include?(setting) && value.is_a?(Numeric) ? seconds(value / 1_000.0) : value.inspect
+      end
+
+      # Instances believe that those with the longest lease are still at work.
+      def effect(setting, rows)
+        longest = rows.map(&:first).grep(Numeric).max
+        return unless setting == "lease" && longest
+
+        "; the longest counts: what a dead process held is taken over only after #{shown(setting, longest)}"
       end
 
       # Returns for each setting, and each value of it, who has it. An instance that takes nothing has no settings.
