@@ -118,14 +118,17 @@ RSpec.describe RedisIPC::Admin, "findings" do
                                                           run_ms: [] })
     serving("kitchen", "k", incidents: [full, { **incidents[1], text: format(right, "1" * 32) }])
     show("house", "web", "w", lease: nil)
-    write_record("house", "web", "w", incidents: [full], outcomes: { child: { fulfilled: 1 } })
+    write_record("house", "web", "w", incidents: [full], outcomes: { child: { fulfilled: 7, unknown: 62 }, "*": {} },
+                                      series: { every: 10_000, asked: [187], answered: [0], failed: [62], run_ms: [] })
     findings = found(:refused, :answer_lost, :failing)
     expect(findings.map { |one| [one.kind, one.subject] })
-      .to eq([[:refused, "house/child, house/kitchen, house/web"], [:failing, "house/child"],
+      .to eq([[:refused, "house/child, house/kitchen, house/web"], [:failing, "house/child"], [:failing, "house/web"],
               [:answer_lost, "house/child, house/kitchen"]])
-    expect(findings.map(&:advice)).to match([/\ARedis is or was full/, /logs/,
+    expect(findings.map(&:advice)).to match([/\ARedis is or was full/, /logs/, /groups -s house/,
                                              /\Agrant .* acl print answerer --stream/])
     expect(findings[1].text).to eq("183 failures, and 0 requests that it answered, in ten minutes")
+    expect(findings[2].text).to start_with("62 of 187 of its calls (since it connected most that failed were to " \
+                                           "child: 62 unknown) failed in")
     expect(findings.last.text).to include("(~house:replies:web:* +xadd)")
     expect(findings.first.text).to end_with("; 3 in ten minutes on 3 instances)")
   end
@@ -159,7 +162,11 @@ RSpec.describe RedisIPC::Admin, "findings" do
                                                                   events: { source: "keys" }))
     client.config(:set, "maxmemory", client.info["used_memory"].to_i * 100 / 97)
     admin(streams: [], redis_options: { path: server.path })
-    expect(@admin.findings.map(&:kind)).to match_array(%i[eviction memory notifications])
+    findings = @admin.findings
+    expect(findings.map(&:kind)).to match_array(%i[eviction memory notifications])
+    expect(findings.find { |one| one.kind == :memory })
+      .to have_attributes(text: / % of maxmemory are used: .* [Mk]B of .* [Mk]B; the policy is volatile-lru\z/,
+                          advice: /Redis deletes keys\z/)
     client.config(:set, "notify-keyspace-events", "KA")
     expect(@admin.findings.map(&:kind)).to match_array(%i[eviction memory])
     expect(@admin.event_groups).to match([have_attributes(name: "sessions", source: "keys",

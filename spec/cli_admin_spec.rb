@@ -65,6 +65,20 @@ RSpec.describe "redis_ipc" do
     end
   end
 
+  describe "groups and instances" do
+    include Records
+
+    it "show what is asked and was never joined, who is silent, and how old figures are" do
+      show("house", "kitchen", "k")
+      redis.zrange("house:instances", 0, -1).each { |row| redis.zadd("house:instances", now_ms - 25_000, row) }
+      write_record("house", "kitchen", "k", written: now_ms - 45_000, outcomes: { chidl: { unclaimed: 3 }, "*": {} })
+      rows = table(said("groups").out)
+      expect(rows.to_h { |row| row.values_at("group", "state") })
+        .to match("house/kitchen" => /\Afigures 45(\.\d+)? s old\z/, "house/chidl" => "never joined")
+      expect(table(said("instances").out).first["state"]).to match(/\Asilent for 25(\.\d+)? s\z/)
+    end
+  end
+
   describe "dead list, show, retry and discard" do
     # Adds letters to the dead letters of the kitchen, as a request in which its fields are missing.
     def add_letters(count)

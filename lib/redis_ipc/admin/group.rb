@@ -38,6 +38,9 @@ module RedisIPC
       attr_reader :run
       # @return [Series, nil] the last ten minutes
       attr_reader :series
+      # @return [Float, nil] for how many seconds a living instance has not written its record, if that is over 30 s:
+      #   what instances say of themselves (`busy`, the rates, the histograms) is as old
+      attr_reader :outdated
       # @return [String, nil] who paused it
       attr_reader :paused_by
       # @return [Time, nil] when it was paused

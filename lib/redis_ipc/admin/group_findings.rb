@@ -10,7 +10,9 @@ module RedisIPC
       # From this share of failures on it is told, if there are as many in ten minutes.
       FAILING = 0.2
       MANY = 10
-      private_constant :OLD, :FAILING, :MANY
+      # The ends of calls that were answered.
+      ANSWERED = %w[fulfilled rejected].freeze
+      private_constant :OLD, :FAILING, :MANY, :ANSWERED
 
       private
 
@@ -56,9 +58,28 @@ module RedisIPC
         return ["#{answered} requests that it answered", logs] if asked.zero?
 
         calls = "who of those that it asks is slow, paused or missing: #{command("groups", "-s", group.stream)}"
-        return ["#{asked} of its calls", calls] if answered.zero?
+        return ["#{asked} of its calls#{to_whom(group)}", calls] if answered.zero?
 
-        ["#{asked} of its calls and #{answered} requests that it answered", "#{logs}; #{calls}"]
+        ["#{asked} of its calls#{to_whom(group)} and #{answered} requests that it answered", "#{logs}; #{calls}"]
+      end
+
+      # The records count how calls ended since the process connected.
+      def to_whom(group)
+        name, ends = lost_calls(group).max_by { |_, counts| counts.values.sum }
+        return unless name
+
+        ends = ends.map { |how, count| "#{count} #{how}" }.join(", ")
+        " (since it connected most that failed were to #{name}: #{ends})"
+      end
+
+      # Returns by the group that was asked how many calls ended in which way without an answer.
+      def lost_calls(group)
+        lost = Hash.new { |all, name| all[name] = Hash.new(0) }
+        own = @overview.instances.select { |one| one.stream == group.stream && one.group == group.name && one.alive? }
+        own.flat_map { |one| one.outcomes.to_a }.each do |name, ends|
+          ends.except(*ANSWERED).each { |how, count| lost[name][how] += count if count.positive? }
+        end
+        lost
       end
 
       def dead(group)

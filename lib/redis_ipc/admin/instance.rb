@@ -23,6 +23,9 @@ module RedisIPC
       attr_reader :started
       # @return [Time, nil] its last sign of life, on Redis's clock
       attr_reader :seen
+      # @return [Float, nil] for how many seconds there was no sign of life, if it has missed three: it may be dead,
+      #   though it counts as alive. Only of members of a stream
+      attr_reader :silent
       # @return [Time, nil] when it wrote its record
       attr_reader :written
       # @return [Float, nil] its lease in seconds, if it takes requests

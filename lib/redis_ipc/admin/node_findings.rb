@@ -36,12 +36,23 @@ module RedisIPC
       end
 
       def memory(node)
-        evicts(node) unless [nil, "noeviction"].include?(node.policy)
+        evicts(node) if evicts?(node)
         share = node.memory_share
         return unless share && share >= FULL
 
-        error(:memory, node.address, format("%.0f %% of maxmemory are used", share * 100),
-              "raise maxmemory, or look with MEMORY STATS what fills it: at the limit Redis refuses requests (OOM)")
+        text = format("%.0f %% of maxmemory are used", share * 100)
+        sizes = "#{ByteSize.of(node.used_memory)} of #{ByteSize.of(node.maxmemory)}"
+        policy = "; the policy is #{node.policy}" if node.policy
+        error(:memory, node.address, "#{text}: #{sizes}#{policy}",
+              "raise maxmemory, or find what fills it (redis-cli --bigkeys): at the limit Redis #{at_limit(node)}")
+      end
+
+      def evicts?(node)
+        ![nil, "noeviction"].include?(node.policy)
+      end
+
+      def at_limit(node)
+        evicts?(node) ? "deletes keys" : "refuses requests (OOM)"
       end
 
       def evicts(node)

@@ -6,7 +6,11 @@ module RedisIPC
     # @api private
     class StreamReading
       FIELDS = %i[handlers busy series call wait run asked answered failed].freeze
-      private_constant :FIELDS
+      # Three heartbeats of an instance with a long lease, or with none that is known, in seconds.
+      SILENT = 30.0
+      # A record is written every ten seconds.
+      OUTDATED = 30.0
+      private_constant :FIELDS, :SILENT, :OUTDATED
 
       # What was read.
       Found = Struct.new(:stream, :groups, :instances)
@@ -88,8 +92,10 @@ module RedisIPC
         seen = row[:seen_ms]
         return { alive: false, seen: fields[:written] } unless seen
 
-        { alive: ((@now * 1_000) - seen) < row[:dead_after_ms], seen: Time.at(seen / 1_000r),
-          lease: row[:lease_ms] && (row[:lease_ms] / 1_000.0) }
+        lease = row[:lease_ms] && (row[:lease_ms] / 1_000.0)
+        silent = @now - (seen / 1_000.0)
+        { alive: silent * 1_000 < row[:dead_after_ms], seen: Time.at(seen / 1_000r), lease: lease,
+          silent: (silent if silent > (lease ? (lease * 3).clamp(3.0, SILENT) : SILENT)) }
       end
 
       def groups(names, facts, instances)
@@ -100,8 +106,14 @@ module RedisIPC
       def group(name, (inbox, dead, control), members)
         alive = members.select(&:alive?)
         counts = { instances: alive.size, serving: alive.count(&:serves?), dead: dead, **requests(inbox) }
-        Group.new(stream: @stream, name: name, known: known?(name, members, counts), **counts,
-                  **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+        Group.new(stream: @stream, name: name, known: known?(name, members, counts), outdated: outdated(alive),
+                  **counts, **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
+      end
+
+      def outdated(alive)
+        written = alive.filter_map(&:written).min
+        age = @now - written.to_f if written
+        age if age.to_f > OUTDATED
       end
 
       # Whether there is anything of a group.

@@ -11,7 +11,7 @@ module RedisIPC
         verb "groups"
         summary "list the groups of a stream, and how busy they are"
         about <<~TEXT
-          Lists the groups that have instances or had some last week: how many instances answer, how many of their
+          Lists the groups that have instances or had some last week, and those that are asked and that nobody joined: how many instances answer, how many of their
           handlers run, how many requests wait and since when, how many are answered in a second, how long handlers
           run, and how many requests were given up on. A hyphen is what is not known: instances in other languages may
           say less about themselves.
@@ -25,12 +25,18 @@ module RedisIPC
         private_constant :TITLES, :SPARE
 
         def run
-          groups = admin.streams.flat_map { |stream| admin.groups(stream) }
+          groups = admin.streams.flat_map { |stream| groups_of(stream) }
           none = "there are no groups on #{LogText.line(admin.streams.join(", "))}"
           show(groups, TITLES, spare: SPARE, none: none) { |group| cells(group) }
         end
 
         private
+
+        def groups_of(stream)
+          groups = admin.groups(stream)
+          asked = admin.instances(stream).flat_map { |one| (one.outcomes || {}).keys }.uniq
+          groups + (asked - ["*"] - groups.map(&:name)).map { |name| admin.group(stream, name) }
+        end
 
         def cells(group)
           [group.path, cell("#{group.serving} of #{group.instances}", (:red if unserved?(group))), busy_of(group),
@@ -49,8 +55,10 @@ module RedisIPC
         def state(group)
           return cell("paused by #{group.paused_by || "?"}", :yellow) if group.paused?
           return cell("nobody answers", :red) if unserved?(group)
+          return cell("never joined", :red) unless group.known?
+          return cell("gone", :gray) if group.instances.zero?
 
-          group.instances.zero? ? cell("gone", :gray) : "alive"
+          group.outdated ? cell("figures #{Units.duration(group.outdated)} old", :yellow) : "alive"
         end
       end
     end

@@ -13,7 +13,7 @@ module RedisIPC
         about <<~TEXT
           Lists the instances that are alive or have died in the last ten minutes. With --long, what runs in each and
           its last incidents follow below it: a handler that runs longer than a lease has the line of the application
-          where it stands.
+          where it stands. An instance that is silent has missed three signs of life, and may be dead.
         TEXT
         argument :group, "only those of this group", optional: true
         option :long, "-l", "--long", "print what runs, and the last incidents"
@@ -55,6 +55,7 @@ module RedisIPC
 
         def state(instance)
           return cell("dead", :red) unless instance.alive?
+          return cell("silent for #{Units.duration(instance.silent)}", :yellow) if instance.silent
           return cell("paused", :yellow) if instance.paused?
 
           instance.serves? || @others.include?(instance) ? cell("answers", :green) : "asks"
