@@ -104,12 +104,14 @@ RSpec.describe "redis_ipc" do
       expect(said("dead", "list", "kitchen", "-n", "4").err).to include("there are more")
       expect(said("dead", "list", "kitchen", "-n", "5").err).to eq("")
       other = redis.xadd("house:dead:kitchen", { "dead_id" => "1795851827288-7", "dead_reason" => "no", "id" => "9b1d",
+                                                 "dead_deliveries" => 1,
                                                  "destination_group" => "kitchen", "content" => "past\xE4 \e[J" })
       %w[1795851827288-7 9b1d].each do |id|
         expect(said("dead", "show", "kitchen", id, "-c").out)
           .to match(/^id +#{other}$/).and include('not JSON: "past\xE4 \e[J"')
       end
       expect(said("dead", "show", "kitchen", other, "-c", "-j").json).to include(content: nil, not_json: /past/)
+      expect(said("trace", "9b1d").out).to end_with("after 1 delivery: no\n")
       expect(said("dead", "discard", "kitchen", other).status).to eq(0)
       expect(said("dead", "retry", "kitchen", ids.first).to_a)
         .to match([1, "", /\Aredis_ipc: the dead letter is not a request/])
