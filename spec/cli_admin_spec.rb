@@ -75,6 +75,7 @@ RSpec.describe "redis_ipc" do
       rows = table(said("groups").out)
       expect(rows.to_h { |row| row.values_at("group", "state") })
         .to match("house/kitchen" => /\Afigures 45(\.\d+)? s old\z/, "house/chidl" => "never joined")
+      expect(said("top", "--once").out).to match(%r{^house/kitchen \(figures 45})
       expect(table(said("instances").out).first["state"]).to match(/\Asilent for 25(\.\d+)? s\z/)
     end
   end

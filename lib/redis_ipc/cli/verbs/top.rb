@@ -77,9 +77,14 @@ module RedisIPC
           values.nil? || values.empty? ? [] : terminal.table(titles, values.map(&block), spare: SPARE)
         end
 
+        def name_of(group)
+          return cell("#{group.path} (paused)", :yellow) if group.paused?
+
+          group.outdated ? cell("#{group.path} (figures #{Units.duration(group.outdated)} old)", :yellow) : group.path
+        end
+
         def group(one)
-          name = one.paused? ? cell("#{one.path} (paused)", :yellow) : one.path
-          [name, "#{one.serving} of #{one.instances}", busy_of(one), alarming(one.waiting, :yellow),
+          [name_of(one), "#{one.serving} of #{one.instances}", busy_of(one), alarming(one.waiting, :yellow),
            Units.duration(one.oldest), one.taken, Units.rate(one.asked), Units.rate(one.answered),
            *percentiles(one.run), alarming(one.dead)]
         end
