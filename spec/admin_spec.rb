@@ -188,6 +188,20 @@ RSpec.describe RedisIPC::Admin do
       expect(looking.queue("jobs")).to have_attributes(expires_in: nil, servers: [have_attributes(id: "a")])
     end
 
+    it "pauses and resumes whatever stood there before" do
+      looking = admin
+      redis.set("house:control:child", "\xFF".b)
+      expect { looking.pause("house", "child", by: "me") }.to raise_error(RedisIPC::CommandError, /is no text/)
+      ['{"paused":true,"at":1e999,"more":1e999}', "[" * 200, "7"].each do |odd|
+        redis.set("house:control:child", odd)
+        expect(looking.quiet("house", "child", "i", by: "\xFF".b)).to be(true)
+        expect(looking.group("house", "child").quiet).to eq(%w[i])
+        looking.unquiet("house", "child", "i")
+        looking.resume("house", "child")
+        expect(redis.get("house:control:child")).to be_nil
+      end
+    end
+
     it "pauses, quiets and resumes, retries and discards, and asks" do
       acting = admin_as(:operator, stream: "house")
       expect(acting.pause("house", "child", by: "ann")).to be(true)

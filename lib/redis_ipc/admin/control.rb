@@ -26,6 +26,7 @@ module RedisIPC
         TRIES.times do
           before = link.read([[:control, stream, group]]).first
           raise before if before.is_a?(Exception)
+          raise CommandError, no_text(stream, group) unless before.nil? || before.valid_encoding?
 
           now = read(before)
           after = new(yield(now.values)).text
@@ -34,6 +35,11 @@ module RedisIPC
         end
         raise CommandError, "others kept changing what #{LogText.of(stream)}/#{LogText.of(group)} is told to do"
       end
+
+      def self.no_text(stream, group)
+        "what #{LogText.of(stream)}/#{LogText.of(group)} is told to do is no text: delete the key of its control"
+      end
+      private_class_method :no_text
 
       # @return [Hash{String => Object}]
       attr_reader :values
@@ -44,7 +50,7 @@ module RedisIPC
 
       # @return [String, nil] what the key gets; nil if nothing is to be told
       def text
-        JSON.generate(values) if paused? || quiet.any?
+        JSONText.of(values) if paused? || quiet.any?
       end
 
       # @return [Boolean]
