@@ -88,25 +88,57 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(findings.map(&:text))
       .to match([/lease is 500 ms on web-9 .*, and 2\.0 s on web-7 .*: what .* only after 2\.0 s\z/,
                  %r{1 of 9 handlers busy; on web-9 pid 15752 one has been running for 6\d\.\d s, cook at app/ipc/},
-                 /on web-9 pid 15752 end within \d+ ms, and on the others within 5 ms/,
+                 /\Aweb-9 pid 15752 is \d+ times slower than the 2 others \(p95 \d+ ms, theirs 5 ms\)/,
                  /0\.0\.9 and #{RedisIPC::VERSION}/])
-    %w[a b c].each { |id| write_record("house", "child", id, handlers: 3, busy: 3, running: running) }
-    expect(found(:stuck_handlers)).to match([have_attributes(level: :error, text: /9 of 9 handlers busy/)])
+    overrun = [{ at: now_ms, kind: "overrun", text: "9b1d" }]
+    %w[a b c].each do |id|
+      write_record("house", "child", id, handlers: 3, busy: 3, running: running, incidents: overrun)
+    end
+    redis.xadd("house:inbox:child", { id: "1" }, id: "#{now_ms - 5_000}-0")
+    expect(found(:stuck_handlers, :overrun, :waiting))
+      .to match([have_attributes(level: :error, text: %r{9 of 9 handlers busy; 3 of them at app/.+, the oldest for})])
+  end
+
+  it "name processes that have fallen silent, together if they did so together" do
+    serving("child", "a")
+    serving("child", "b", host: "web-8", busy: 3)
+    show("house", "parent", "p", lease: nil, host: "web-9")
+    redis.zadd("house:instances", now_ms - 14_100, "child:b:web-8:15752")
+    redis.zadd("house:instances", now_ms - 14_900, "parent:p:web-9:15752")
+    redis.zadd("jobs:servers", now_ms - 9_000, "s")
+    write_record("jobs", "", "s", kind: "json_rpc", written: now_ms - 9_000, settings: { lease: 2_000 })
+    finding, *others = found(:silent, :died)
+    expect(others).to eq([])
+    expect(finding).to have_attributes(
+      level: :warning, subject: "house/child", advice: /\Ait is cut off from Redis, frozen or dead/,
+      text: "child pid 15752 on web-8 has given no sign of life for 14 s"
+    )
+    expect(@admin.group("house", "child")).to have_attributes(instances: 2, serving: 1, handlers: 3, busy: 0)
+    expect(@admin.instances("house").to_h { |one| [one.id, one.silent] })
+      .to match("a" => nil, "b" => be_between(14, 20), "p" => nil)
+    redis.zadd("house:instances", [[now_ms - 31_000, "child:b:web-8:15752"], [now_ms - 30_100, "parent:p:web-9:15752"]])
+    expect(@admin.findings.map { |one| [one.subject, one.text] })
+      .to eq([["house/parent, house/child", "2 processes fell silent together, 30 s ago: parent pid 15752 on web-9, " \
+                                            "child pid 15752 on web-8; the same host or network?"]])
+    expect(admin(queues: ["jobs"]).queue("jobs").servers).to match([have_attributes(silent: be_between(9, 15))])
   end
 
   it "name what happened in the last ten minutes" do
     incidents = [{ at: now_ms - 700_000, kind: "take_over", text: "long ago" },
                  { at: now_ms - 60_000, kind: "refused", text: "XACK house:inbox:child refused for user answerer" },
                  { at: now_ms - 30_000, kind: "refused", text: "XADD refused" },
+                 { at: now_ms - 9_000, kind: "take_over",
+                   text: "1-0 (delivery 2): the instance that held it died or hung" },
                  { at: now_ms, kind: "unheard_of", text: "?" }]
     serving("child", "a", incidents: incidents, series: { every: 10_000, asked: [], answered: [20, 20], failed: [5, 9],
                                                           run_ms: [] })
     write_record("house", "child", "dead", written: now_ms - 120_000)
     findings = admin.findings
-    expect(findings.map(&:kind)).to eq(%i[refused failing died])
+    expect(findings.map(&:kind)).to eq(%i[refused failing died take_over])
     expect(findings.map(&:text)).to match([/XADD refused \(web-7 pid 15752, 3\d\.\d s ago; 2 in ten minutes\)/,
                                            "14 of 40 requests that it answered failed in ten minutes",
-                                           /web-7 pid 15752 ended 2 min ago/])
+                                           "web-7 pid 15752 has been silent for 2 min and has not left",
+                                           /\Arequest 1-0 \(delivery 2\) was taken over by web-7 pid 15752 from/])
   end
 
   it "name once what a full Redis refuses to several, and by its rule what a user may not" do
@@ -139,10 +171,10 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(found(:nobody_serves, consumers: ["orders"]).map { |one| [one.subject, one.text] })
       .to eq([["orders/billing", "1 event waits, and no process is alive"]])
     redis.xgroup(:createconsumer, "orders", "billing", "a")
-    write_record("orders", "billing", "a", kind: "events", events: {
+    write_record("orders", "billing", "a", kind: "events", handlers: 5, busy: 5, events: {
                    source: "stream", handled: 7, failed: 1,
                    losses: [{ at: now_ms - 3_600_000, cause: "trimmed", at_least: 3, at_most: 9 }, { cause: 7 }]
-                 })
+                 }, histograms: { run: Records.histogram(0.2, 0.2) })
     redis.hset("orders:events:billing",
                { "lanes" => "2", "o:0" => "a 1 #{now_ms + 60_000}", "i:a" => "#{now_ms + 60_000} 1" })
     group, = admin(consumers: ["orders"]).event_groups("orders")
@@ -151,7 +183,8 @@ RSpec.describe RedisIPC::Admin, "findings" do
     findings = found(:losses, :lag, :free_lanes, consumers: ["orders"])
     expect(findings.map { |one| [one.level, one.text] })
       .to match([[:error, "events may be missing: trimmed, 3 to 9 the last time, 60 min ago"],
-                 [:warning, /1 event waits, the oldest for \d+\.\d h/], [:warning, "1 of 2 lanes have no owner"]])
+                 [:warning, /1 event waits, the oldest for \d+\.\d h; 5 of 5 handlers are busy, 200 ms each/],
+                 [:warning, "1 of 2 lanes have no owner"]])
   end
 
   it "name a Redis that evicts, is full, or sends no notifications" do

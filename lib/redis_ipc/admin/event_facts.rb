@@ -12,7 +12,7 @@ module RedisIPC
       # One without a consumer group writes its record every ten seconds.
       UNWRITTEN = 30
       MOST_PARTITIONS = 256
-      FIELDS = %i[series wait run answered failed].freeze
+      FIELDS = %i[handlers busy series wait run answered failed].freeze
       private_constant :DEAD_AFTER, :UNWRITTEN, :MOST_PARTITIONS, :FIELDS
 
       # @return [String]
@@ -142,8 +142,9 @@ module RedisIPC
 
         written = fields[:written].to_f
         is_alive = @now - written < UNWRITTEN if at.nil?
+        seen = [at.to_f, written].max
         Instance.new(kind: :events, **fields, stream: @stream, group: name, id: id, alive: is_alive,
-                     seen: Time.at([at.to_f, written].max))
+                     seen: Time.at(seen), silent: Silence.of(@now - seen, alive: is_alive))
       end
 
       def seen_as_consumers
@@ -155,7 +156,10 @@ module RedisIPC
 
       def seen_in_lanes
         @lanes.filter_map do |field, value|
-          [field.delete_prefix("i:"), [@now, living?(value.split.first)]] if field.start_with?("i:")
+          next unless field.start_with?("i:")
+
+          expires = value.split.first
+          [field.delete_prefix("i:"), [[@now, expires.to_i / 1_000.0].min, living?(expires)]]
         end.to_h
       end
     end

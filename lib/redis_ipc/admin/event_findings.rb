@@ -33,9 +33,16 @@ module RedisIPC
                 "start the consumer, or delete its group if nobody needs it: RedisIPC::Events.delete_group")
         elsif !group.paused? && behind?(group)
           oldest = ", the oldest for #{seconds(group.oldest)}" if group.oldest
-          warning(:lag, group.path, "#{wait(group.lag, "event")}#{oldest}",
+          warning(:lag, group.path, "#{wait(group.lag, "event")}#{oldest}#{busy(group)}",
                   "start more processes, or find out what is slow or fails; what is trimmed meanwhile is lost")
         end
+      end
+
+      def busy(group)
+        return unless group.handlers && group.busy
+
+        each = ", #{seconds(group.run.mean)} each" if group.run&.mean
+        "; #{group.busy} of #{count(group.handlers, "handler")} are busy#{each}"
       end
 
       def behind?(group)

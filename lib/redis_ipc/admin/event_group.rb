@@ -36,6 +36,10 @@ module RedisIPC
       attr_reader :handled
       # @return [Integer, nil] how many tries of theirs failed
       attr_reader :failures
+      # @return [Integer, nil] how many handlers may run at the same time
+      attr_reader :handlers
+      # @return [Integer, nil] how many of them run
+      attr_reader :busy
       # @return [Float, nil] events that are handled in each second, of the last minute
       attr_reader :answered
       # @return [Float, nil] tries in each second that failed

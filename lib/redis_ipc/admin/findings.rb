@@ -12,14 +12,23 @@ module RedisIPC
         # @param overview [Overview] without findings
         # @return [Array<Finding>] the worst first
         def of(overview)
-          kinds = [NodeFindings, GroupFindings, QueueFindings, EventFindings, MemberFindings, IncidentFindings]
-          sorted(kinds.flat_map { |kind| kind.new(overview).all })
+          kinds = [NodeFindings, SilenceFindings, GroupFindings, QueueFindings, EventFindings, MemberFindings,
+                   IncidentFindings]
+          sorted(causes(kinds.flat_map { |kind| kind.new(overview).all }))
         end
 
         # @param findings [Array<Finding>]
         # @return [Array<Finding>] the worst first
         def sorted(findings)
           findings.sort_by.with_index { |finding, index| [finding.rank, index] }.freeze
+        end
+
+        private
+
+        # Leaves out what follows from handlers that hang: its own advice would be wrong.
+        def causes(findings)
+          stuck = findings.select { |one| one.kind == :stuck_handlers }.map(&:subject)
+          findings.reject { |one| %i[waiting overrun].include?(one.kind) && stuck.include?(one.subject) }
         end
       end
 
@@ -77,6 +86,12 @@ module RedisIPC
         "#{number} #{what}#{"s" unless number == 1}"
       end
 
+      # Returns such as "a, b, c and 4 more".
+      def listed(names, most)
+        more = " and #{names.size - most} more" if names.size > most
+        "#{names.first(most).join(", ")}#{more}"
+      end
+
       # Returns such as "1 request waits".
       def wait(number, what)
         "#{count(number, what)} #{number == 1 ? "waits" : "wait"}"
@@ -87,6 +102,11 @@ module RedisIPC
         return format("%.1f s", time) if time < 120
 
         time < 7_200 ? format("%.0f min", time / 60) : format("%.1f h", time / 3_600)
+      end
+
+      # Returns such as "14 s".
+      def whole(time)
+        time < 120 ? "#{time.floor} s" : seconds(time)
       end
 
       def since(time)

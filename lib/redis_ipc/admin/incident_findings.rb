@@ -20,9 +20,11 @@ module RedisIPC
       FULL = "Redis is or was full: the finding about maxmemory says more; redis-cli --bigkeys says what fills it"
       # An id of an instance or of a request, in a text.
       ID = /\h{32}|\d{13}-\d+/
+      # What was taken over, in the text of that.
+      HELD = /\A(.+): the instance that held it died or hung\z/
       # So many subjects of one refusal are named.
       NAMED = 3
-      private_constant :RECENT, :INCIDENTS, :CAUSES, :FULL, :ID, :NAMED
+      private_constant :RECENT, :INCIDENTS, :CAUSES, :FULL, :ID, :HELD, :NAMED
 
       # Something that went wrong, and where.
       Row = Struct.new(:subject, :instance, :incident) do
@@ -71,14 +73,20 @@ module RedisIPC
         last = rows.max_by { |row| row.incident.at }
         level, advice = INCIDENTS.fetch(last.kind)
         advice = { full: FULL, right: right(last.instance) }.fetch(last.cause, advice)
-        text = "#{last.text} (#{last.instance.name}, #{since(last.incident.at)} ago#{more(rows)})"
+        at = "#{since(last.incident.at)} ago#{more(rows)}"
+        text = taken_over(last, at) || "#{last.text} (#{last.instance.name}, #{at})"
         add(level, last.kind, subjects(rows), text, advice)
       end
 
+      # The one that wrote it down is well: it has what another one held.
+      def taken_over(row, at)
+        what = row.incident.text[HELD, 1] if row.kind == :take_over
+        what && "#{row.instance.kind == :events ? "event" : "request"} #{what} was taken over by " \
+                "#{row.instance.name} from a process that died or hung (#{at})"
+      end
+
       def subjects(rows)
-        names = rows.map(&:subject).uniq
-        more = " and #{names.size - NAMED} more" if names.size > NAMED
-        "#{names.first(NAMED).join(", ")}#{more}"
+        listed(rows.map(&:subject).uniq, NAMED)
       end
 
       def more(rows)

@@ -23,8 +23,8 @@ module RedisIPC
       attr_reader :started
       # @return [Time, nil] its last sign of life, on Redis's clock
       attr_reader :seen
-      # @return [Float, nil] for how many seconds there was no sign of life, if it has missed three: it may be dead,
-      #   though it counts as alive. Only of members of a stream
+      # @return [Float, nil] for how many seconds it has been silent: it has missed three signs of life, or counts as
+      #   dead. It is cut off from Redis, frozen or dead. nil if it is not silent
       attr_reader :silent
       # @return [Time, nil] when it wrote its record
       attr_reader :written

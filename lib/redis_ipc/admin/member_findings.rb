@@ -23,7 +23,7 @@ module RedisIPC
       def look
         members.each do |subject, instances|
           alive = instances.select(&:alive?)
-          stuck(subject, alive)
+          stuck(subject, alive.reject(&:silent))
           disagreeing(subject, alive)
           slow(subject, alive)
           died(subject, instances - alive)
@@ -37,8 +37,7 @@ module RedisIPC
 
         handlers, busy = %i[handlers busy].map { |name| alive.sum { |one| one.public_send(name).to_i } }
         oldest = instance.oldest
-        text = "#{busy} of #{count(handlers, "handler")} busy; on #{instance.name} one has been running for " \
-               "#{seconds(oldest.age)}#{what(oldest)}"
+        text = "#{busy} of #{count(handlers, "handler")} busy; #{hanging(alive, instance, oldest)}"
         add(handlers.positive? && busy >= handlers ? :error : :warning, :stuck_handlers, subject, text,
             "#{look_at(oldest)}; all that runs: #{all_that_runs(instance)}")
       end
@@ -47,6 +46,16 @@ module RedisIPC
         return command("instances", "-q", one.stream, "--long") if one.kind == :json_rpc
 
         command("instances", one.group, one.kind == :events ? "--events" : "-s", one.stream, "--long")
+      end
+
+      # Handlers hang together mostly.
+      def hanging(alive, instance, oldest)
+        same = alive.sum { |one| (one.running || []).count { |running| running.frame == oldest.frame } }
+        if oldest.frame.nil? || same < 2
+          return "on #{instance.name} one has been running for #{seconds(oldest.age)}#{what(oldest)}"
+        end
+
+        "#{same} of them at #{oldest.frame}, the oldest for #{seconds(oldest.age)} on #{instance.name}"
       end
 
       def look_at(running)
@@ -100,8 +109,9 @@ module RedisIPC
 
         measured.each do |one|
           own = one.run.p(0.95)
-          others = Histogram.merge((measured - [one]).map(&:run)).p(0.95)
-          slower(subject, one, own, others) if own > SLOW && own > others * TIMES
+          rest = measured - [one]
+          others = Histogram.merge(rest.map(&:run)).p(0.95)
+          slower(subject, one, own, others, rest.size) if own > SLOW && own > others * TIMES
         end
       end
 
@@ -109,10 +119,18 @@ module RedisIPC
         histogram && histogram.count >= VALUES && histogram.p(0.95)
       end
 
-      def slower(subject, instance, own, others)
+      def slower(subject, instance, own, others, number)
+        times = "#{(own / others).round} times " if others.positive?
+        rest = number == 1 ? "the other one" : "the #{number} others"
         warning(:slow_instance, subject,
-                "95 % of the handlers on #{instance.name} end within #{seconds(own)}, and on the others within " \
-                "#{seconds(others)}", "look at that machine: CPU, memory, its way to what the handlers use")
+                "#{instance.name} is #{times}slower than #{rest} (p95 #{seconds(own)}, theirs #{seconds(others)})",
+                "take it out: #{quieting(instance)}; then look at its machine (CPU, memory) and at what it calls")
+      end
+
+      def quieting(one)
+        return command("pause", one.group, "-s", one.stream, "--instance", one.id) if one.kind == :request_reply
+
+        "RedisIPC::Admin#quiet(#{[one.stream, one.group, one.id].map(&:inspect).join(", ")})"
       end
 
       def died(subject, dead)
@@ -120,8 +138,12 @@ module RedisIPC
         return unless last
 
         others = ", and #{dead.size - 1} more in ten minutes" if dead.size > 1
-        warning(:died, subject, "#{last.name} ended #{since(last.written)} ago without leaving#{others}",
-                "look why: killed, out of memory, crashed, or cut off from Redis")
+        warning(:died, subject, "#{last.name} has been silent for #{whole(silence(last))} and has not left#{others}",
+                "look why: killed, out of memory, crashed, frozen, or cut off from Redis")
+      end
+
+      def silence(one)
+        one.silent || (@overview.at - one.written).clamp(0.0, nil)
       end
 
       def versions(subject, alive)

@@ -22,8 +22,9 @@ module RedisIPC
 
       private
 
+      # What a silent instance does is not known.
       def sum(&)
-        known = @instances.filter_map(&)
+        known = @instances.reject(&:silent).filter_map(&)
         known.sum unless known.empty?
       end
 

@@ -62,7 +62,15 @@ module RedisIPC
       def life(seen, fields)
         written = fields[:written]&.to_f
         is_alive = seen ? @now - seen < DEAD_AFTER : @now - written.to_f < UNWRITTEN
-        { alive: is_alive, seen: (last = [seen, written].compact.max) && Time.at(last) }
+        last = [seen, written].compact.max
+        { alive: is_alive, seen: last && Time.at(last), silent: last && silent(last, is_alive, fields, seen) }
+      end
+
+      # A server shows itself each half of a lease, or writes its record only.
+      def silent(last, is_alive, fields, seen)
+        lease = (fields[:settings] || {})["lease"]
+        every = lease / 2_000.0 if seen && lease.is_a?(Numeric)
+        Silence.of(@now - last, alive: is_alive, every: every)
       end
 
       def expires_in(text)

@@ -14,7 +14,8 @@ module RedisIPC
       attr_reader :redis_id
       # @return [String, nil] the group that asks
       attr_reader :from
-      # @return [Symbol] `:waiting`, `:taken`, or `:withdrawn`: it was taken, and is not wanted any more
+      # @return [Symbol] `:waiting`, `:taken`, or `:withdrawn`: it was taken, and its entry was deleted, because it was
+      #   withdrawn, or answered and not acknowledged
       attr_reader :state
       # @return [Float] how many seconds ago it was sent
       attr_reader :age

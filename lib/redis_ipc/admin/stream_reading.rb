@@ -6,11 +6,9 @@ module RedisIPC
     # @api private
     class StreamReading
       FIELDS = %i[handlers busy series call wait run asked answered failed].freeze
-      # Three heartbeats of an instance with a long lease, or with none that is known, in seconds.
-      SILENT = 30.0
       # A record is written every ten seconds.
       OUTDATED = 30.0
-      private_constant :FIELDS, :SILENT, :OUTDATED
+      private_constant :FIELDS, :OUTDATED
 
       # What was read.
       Found = Struct.new(:stream, :groups, :instances)
@@ -90,12 +88,16 @@ module RedisIPC
 
       def life(row, fields)
         seen = row[:seen_ms]
-        return { alive: false, seen: fields[:written] } unless seen
+        return gone(fields[:written]) unless seen
 
         lease = row[:lease_ms] && (row[:lease_ms] / 1_000.0)
-        silent = @now - (seen / 1_000.0)
-        { alive: silent * 1_000 < row[:dead_after_ms], seen: Time.at(seen / 1_000r), lease: lease,
-          silent: (silent if silent > (lease ? (lease * 3).clamp(3.0, SILENT) : SILENT)) }
+        is_alive = ((@now * 1_000) - seen) < row[:dead_after_ms]
+        silent = Silence.of(@now - (seen / 1_000.0), alive: is_alive, every: lease)
+        { alive: is_alive, seen: Time.at(seen / 1_000r), silent: silent, lease: lease }
+      end
+
+      def gone(written)
+        { alive: false, seen: written, silent: written && Silence.of(@now - written.to_f, alive: false) }
       end
 
       def groups(names, facts, instances)
@@ -105,13 +107,14 @@ module RedisIPC
 
       def group(name, (inbox, dead, control), members)
         alive = members.select(&:alive?)
-        counts = { instances: alive.size, serving: alive.count(&:serves?), dead: dead, **requests(inbox) }
+        serving = alive.count { |one| one.serves? && !one.silent }
+        counts = { instances: alive.size, serving: serving, dead: dead, **requests(inbox) }
         Group.new(stream: @stream, name: name, known: known?(name, members, counts), outdated: outdated(alive),
                   **counts, **Members.new(alive).fields(*FIELDS), **Control.read(control).fields)
       end
 
       def outdated(alive)
-        written = alive.filter_map(&:written).min
+        written = alive.reject(&:silent).filter_map(&:written).min
         age = @now - written.to_f if written
         age if age.to_f > OUTDATED
       end
