@@ -61,13 +61,41 @@ RSpec.describe RedisIPC::Web do
   end
 
   it "says so where there is nothing to show" do
-    expect(get("").text).to include("Nothing to report", "No group ever joined this stream")
+    expect(get("").text).to include("Nothing to report", "No group is registered now")
     expect(get("/dead").text).to include("There are no dead letters")
     expect(get("/events").text).to include("There are no consumers of events")
     empty = described_class.new(redis_options: redis_options)
     expect(get("", web: empty).text).to include("This page was mounted without a stream")
     expect(get("/requests", web: empty).text).to include("No request waits or runs")
     empty.close
+  end
+
+  it "shows who is silent, who only asks, whose entry was deleted, and that Redis evicts" do
+    server = start_server(maxmemory: "100mb", maxmemory_policy: "volatile-lru")
+    client = server.client
+    now = client.time.first * 1_000
+    client.zadd("house:instances", [[now - 14_000, "child:abc:vm:7"], [now - 14_000, "child:abc:vm:7:2000"],
+                                    [now, "parent:def:vm:8"]])
+    client.zadd("house:stats", now * 2, "parent:def")
+    client.set("house:stats:parent:def", JSON.generate(kind: "request_reply", written: now, handlers: 0, busy: 0))
+    client.xadd("house:inbox:child", { id: "1" }, id: "5-0")
+    client.xgroup(:create, "house:inbox:child", "child", "0")
+    client.xreadgroup("child", "abc", "house:inbox:child", ">")
+    client.xdel("house:inbox:child", "5-0")
+    shown = described_class.new(streams: %w[house empty], redis_options: { url: server.url })
+    here = { stream: "house", group: "child" }
+    expect(get("/group", here, web: shown).body).to match(/state warning">silent for 1[45] s</)
+    expect(get("/instance", { stream: "house", id: "abc" }, web: shown).text).to match(/Seen 20\d\d-\S+ \S+ UTC/)
+    expect(get("", web: shown).text).to include("asks only", "child pid 7 on vm has given no sign of life for 1")
+    expect(get("/requests", here, web: shown).text).to include("entry deleted (withdrawn, or answered and not ack")
+    client.set("short", "x" * 100_000, ex: 60)
+    client.config(:set, "maxmemory", client.info["used_memory"].to_i - 50_000)
+    eventually { client.info["evicted_keys"] == "1" }
+    expect(get("/redis", web: shown).body)
+      .to include('<strong class="error">volatile-lru<', 'Evicted keys" class="number"><strong class="error">1<')
+      .and match(/<strong class="error">[\d.]+ MiB/)
+    expect(get("", web: shown).text).to include("No group is registered now", "Redis has deleted keys (1 so far)")
+    shown.close
   end
 
   it "escapes whatever comes from Redis or from the address" do

@@ -32,6 +32,15 @@ module RedisIPC
         seconds < 60 ? "#{[seconds, 0].max.floor} s" : long(seconds)
       end
 
+      # What runs now begins with fractions of a second.
+      # @param seconds [Numeric, nil]
+      # @return [String]
+      def running(seconds)
+        return age(seconds) if seconds.nil? || seconds >= 10
+
+        format("%.1f s", [seconds, 0].max)
+      end
+
       # @param number [Integer, nil]
       # @return [String] with spaces between thousands
       def count(number)

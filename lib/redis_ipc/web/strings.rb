@@ -55,6 +55,7 @@ module RedisIPC
         destination: "Destination",
         died_at: "Given up",
         event: "Event",
+        evicted: "Evicted keys",
         expires_in: "Expires in",
         failed: "Failed/s",
         frame: "Line",
@@ -109,12 +110,14 @@ module RedisIPC
         # States
         alive: "alive",
         gone: "gone",
-        ago: "%<age>s ago",
+        silent_for: "silent for %<age>s",
+        asks_only: "asks only",
         paused: "paused",
         told_quiet: "quiet",
         state_waiting: "waiting",
         state_taken: "taken",
-        state_withdrawn: "withdrawn",
+        state_withdrawn: "entry deleted",
+        withdrawn_help: "(withdrawn, or answered and not acknowledged)",
         busy_of: "%<busy>s of %<handlers>s handlers are busy",
 
         # Charts
@@ -124,14 +127,15 @@ module RedisIPC
         wait: "Wait",
         run: "Run",
         call: "Call",
-        wait_help: "from the arrival of a request to the start of its handler",
+        wait_help: "from the arrival of a request or event to the start of its handler",
         run_help: "the time of the handler",
         call_help: "what this group waited for the answers of others",
         longest: "longest",
 
         # Sections
         groups_of: "Groups of %<stream>s",
-        no_groups: "No group ever joined this stream.",
+        no_groups: "No group is registered now.",
+        evicted_note: "Redis has deleted keys (%<count>s so far), so this list is incomplete.",
         no_streams: "This page was mounted without a stream.",
         event_groups: "Consumers of events",
         no_event_groups: "There are no consumers of events.",
@@ -269,9 +273,9 @@ module RedisIPC
 
         # The glossary
         help_instances: "Processes that are connected to the group and alive.",
-        help_busy: "Handlers that run, of all handlers of the group. If all are busy, requests wait.",
+        help_busy: "Handlers that run, of all handlers of the group. If all are busy, what comes waits.",
         help_waiting: "Requests that no instance has taken yet.",
-        help_oldest: "The age of the request that waits longest.",
+        help_oldest: "The age of the request or event that waits longest.",
         help_asked: "Requests that the group asks of others, in each second of the last minute.",
         help_answered: "Requests or events that the group handles, in each second of the last minute.",
         help_failed: "Those of them that ended in an error.",
@@ -279,13 +283,15 @@ module RedisIPC
         help_letters: "Requests or events that were given up on, and wait for you.",
         help_lag: "Events that the group has not handled yet.",
         help_lanes: "Parts of the keys that have an owner, of all. Without an owner nobody handles their events.",
+        help_pending: "Events that were delivered, and whose handler has not ended, or failed and runs again.",
+        help_checkpoint: "The position up to which all is delivered, or done if there is an order.",
         help_losses: "Where events may be missing, because the source no longer had them.",
         help_idle: "How long ago the holder of a request last renewed its claim."
       }.freeze
       # Columns that are aligned on the right.
-      NUMBERS = %i[age answered asked busy clients deliveries delivery expires_in failed fulfilled idle instances lag
-                   lanes latency letters loss_at_least loss_at_most losses memory not_sent oldest ops percentiles pid
-                   rejected running_for servers unclaimed unknown waiting].freeze
+      NUMBERS = %i[age answered asked busy clients deliveries delivery evicted expires_in failed fulfilled idle
+                   instances lag lanes latency letters loss_at_least loss_at_most losses memory not_sent oldest
+                   ops percentiles pid rejected running_for servers unclaimed unknown waiting].freeze
       private_constant :TEXTS, :NUMBERS
 
       class << self

@@ -7,6 +7,10 @@ module RedisIPC
     # What the templates in views/ call: each is a method of this class (see {Template}).
     # @api private
     class View
+      # From this share of maxmemory on Redis is nearly full.
+      FULL = 0.9
+      private_constant :FULL
+
       # @param context [Context]
       # @param page [Page]
       def initialize(context, page)
@@ -121,10 +125,17 @@ module RedisIPC
       end
 
       def instance_state(instance)
+        return silent(instance) if instance.silent
         return state(:gone, "error") unless instance.alive?
         return state(:told_quiet, "warning") if page.quiet?(instance)
 
         instance.paused? ? state(:paused, "warning") : state(:alive, "fine")
+      end
+
+      # Whether it has ended is not known.
+      def silent(instance)
+        level = instance.alive? ? "warning" : "error"
+        tag(:span, text(:silent_for, age: Format.age(instance.silent)), class: "state #{level}")
       end
 
       # @param subject [Admin::Group, Admin::EventGroup, Admin::Queue]
@@ -148,6 +159,7 @@ module RedisIPC
       # @param taken [Integer, nil] shown as long as no instance says how many handlers it has
       def busy(busy, handlers, taken = nil)
         return Format.count(taken) if handlers.nil?
+        return tag(:span, text(:asks_only), class: "dim") if handlers.zero?
 
         label = text(:busy_of, busy: busy.to_i, handlers: handlers)
         bar = UsageBar.new(busy.to_i, handlers, label: label)
@@ -190,14 +202,6 @@ module RedisIPC
         tag(:form, join([*inputs, pressed], ""), method: "post", action: path(to), class: "act")
       end
 
-      # @param instance [Admin::Instance]
-      # @return [Markup, nil] nil while it is alive: an age that changes all the time would say nothing
-      def seen(instance)
-        return if instance.seen.nil? || instance.alive?
-
-        tag(:span, text(:ago, age: Format.age(Time.now - instance.seen)), class: "dim")
-      end
-
       # @return [String] where an instance runs
       def place(instance)
         [instance.host, instance.pid].compact.join(" ")
@@ -220,8 +224,23 @@ module RedisIPC
       def memory(node)
         return Format.size(node.used_memory) unless node.memory_share
 
-        shown = "#{Format.size(node.used_memory)} / #{Format.size(node.maxmemory)}"
-        join([shown, UsageBar.new(node.used_memory, node.maxmemory, label: shown).draw])
+        label = "#{Format.size(node.used_memory)} / #{Format.size(node.maxmemory)}"
+        shown = node.memory_share >= FULL ? tag(:strong, label, class: "error") : label
+        join([shown, UsageBar.new(node.used_memory, node.maxmemory, label: label).draw])
+      end
+
+      # @param policy [String, nil] one that deletes keys is an error
+      def policy(policy)
+        return known(policy) if [nil, "noeviction"].include?(policy)
+
+        tag(:strong, policy, class: "error")
+      end
+
+      # @param nodes [Array<Admin::Node>]
+      # @return [Markup, nil] that keys are missing which Redis has deleted
+      def evicted_note(nodes)
+        count = nodes.sum { |node| node.evicted.to_i }
+        tag(:p, text(:evicted_note, count: Format.count(count)), class: "notice") if count.positive?
       end
 
       def latency_chart(name, histogram, range)
