@@ -114,7 +114,8 @@ module RedisIPC
       end
 
       def outdated(alive)
-        written = alive.reject(&:silent).filter_map(&:written).min
+        heard = alive.reject(&:silent)
+        written = (heard.empty? ? alive : heard).filter_map(&:written).min
         age = @now - written.to_f if written
         age if age.to_f > OUTDATED
       end
