@@ -355,6 +355,18 @@ RSpec.describe "in a Redis Cluster" do
     end
   end
 
+  it "an instance goes on soon after its group may, though its control key has moved to another node" do
+    group = group_on(cluster.masters.first)
+    control = "house:control:#{group}"
+    cluster.master_of(control).client.set(control, JSON.generate(v: 1, paused: true))
+    stream = build_in(group, consumer: { lease: 0.5 }, &echo)
+    expect(stream).to be_paused
+    cluster.move(control, (cluster.masters - [cluster.master_of(control)]).first)
+    cluster.master_of(control).client.del(control)
+    eventually { !stream.paused? }
+    expect(errors).to be_empty
+  end
+
   it "an instance that leaves hands what it did not start to the others, at once" do
     group = group_on(cluster.masters.first)
     handler = proc do |entry|

@@ -16,7 +16,6 @@ module RedisIPC
       @serves = serves
       @watching = BriefMutex.new
       @callbacks = {}
-      @running = {}.compare_by_identity
       label = "#{stream.stream_name}/#{stream.group_name}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
@@ -87,7 +86,7 @@ module RedisIPC
 
     # @return [Hash{Symbol => Integer}] the counters, and how many threads run handlers and are doing so
     def stats
-      super.merge(handlers: handlers, busy_handlers: @running.size)
+      super.merge(handlers: handlers, busy_handlers: running.size)
     end
 
     # @return [Integer] 0 without a handler
@@ -114,13 +113,13 @@ module RedisIPC
     private
 
     def serve_one
-      request = serve_next { |native| @running[Thread.current] = Entry.new(native, @engine) }
+      entry = nil
+      request = serve_next { |native| entry = Entry.new(native, @engine) }
       return false if request.nil? || abandoned?
 
       request.leave
       true
     ensure
-      entry = @running.delete(Thread.current)
       # The thread was killed.
       entry.native.vanish if entry && request.nil? && !abandoned?
     end
@@ -155,9 +154,8 @@ module RedisIPC
 
     # Calls the looker with an entry and where its handler is, unless that has just ended.
     def look(redis_id, looker)
-      # A copy, because other threads begin and end handlers meanwhile.
-      thread, entry = @running.to_a.find { |_, running| running.redis_id == redis_id }
-      looker.call(entry, thread.backtrace || []) if thread
+      one = running.to_a.find { |it| it.subject.redis_id == redis_id }
+      looker.call(one.subject, one.thread.backtrace || []) if one
     end
 
     def reconnected(outage)

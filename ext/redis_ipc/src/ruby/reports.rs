@@ -18,8 +18,8 @@ impl NativeReport {
     }
 
     /// Returns the kind of the report: `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is
-    /// over), `:loss` (events may be missing), `:overrun` (a handler runs on after the deadline of its request) or `:slow`
-    /// (a handler runs for long).
+    /// over), `:loss` (events may be missing), `:overrun` (a handler runs on after the deadline of its request) or
+    /// `:slow` (a handler runs for long).
     fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
         Ok(ruby.sym_new(match rb_self.0 {
             Report::Failure(_) => "failure",
@@ -39,7 +39,7 @@ impl NativeReport {
         }
     }
 
-    /// Returns the id of the call that has ended, or Redis's id of the request whose handler is overrun or slow. Returns
+    /// Returns the id of the call that has ended, or of the request or event whose handler is overrun or slow. Returns
     /// nil for other reports.
     fn id(&self) -> Result<Option<String>, Error> {
         Ok(match &self.0 {

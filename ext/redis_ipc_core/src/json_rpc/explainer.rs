@@ -13,6 +13,8 @@ const ALIVE: Duration = Duration::from_secs(70);
 const RECORD_KEPT: u64 = 660_000;
 /// The most servers that are looked at. Any client that may serve can add any number.
 const MOST: usize = 16;
+/// The most bytes that are sent to find out which server has a request: each is sent its text.
+const MOST_SENT: usize = 1 << 20;
 
 /// What is known of a request when its time is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,12 @@ pub fn alive(holding: &Value, recorded: &Value) -> Option<Vec<String>> {
     Some(all.into_iter().take(MOST).collect())
 }
 
+/// Returns those of `servers` that are asked whether they have a request of this size: at least one.
+pub fn asked(mut servers: Vec<String>, size: usize) -> Vec<String> {
+    servers.truncate((MOST_SENT / size.max(1)).max(1));
+    servers
+}
+
 /// Writes the commands whose replies [`holder`] reads.
 pub fn ask_who_holds(encoder: &mut Encoder<'_>, servers: &[String], text: &[u8], instance: &Instance) {
     for server in servers {
@@ -143,6 +151,14 @@ mod tests {
         }
         assert_eq!(holder(&servers, &[Value::Nil, Value::Nil, Value::Nil, Value::Nil]), None);
         assert_eq!(holder(&servers, &[]), None);
+    }
+
+    #[test]
+    fn a_large_request_is_looked_for_at_few_servers() {
+        let servers = || (0..16).map(|number| number.to_string()).collect::<Vec<_>>();
+        let count = |size| asked(servers(), size).len();
+        assert_eq!([count(0), count(100), count(256 << 10), count(64 << 20)], [16, 16, 4, 1]);
+        assert!(asked(Vec::new(), 1).is_empty());
     }
 
     #[test]

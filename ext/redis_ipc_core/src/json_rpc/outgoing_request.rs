@@ -82,6 +82,7 @@ impl OutgoingRequest {
             self.time_out(&Why::Unknown, instance);
             return None;
         };
+        let servers = explainer::asked(servers, self.pending.text.len());
         Some(Self { step: Step::Find(servers), pending: Arc::clone(&self.pending) })
     }
 

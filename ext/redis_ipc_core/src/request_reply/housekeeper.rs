@@ -155,7 +155,8 @@ impl Housekeeper {
             Task::new(lease / 3, Self::renew_leases),
             Task::new(lease / 4, |house| house.service.release_stuck()),
             Task::new(lease * 9 / 10, Self::take_over).at_once(),
-            Task::new(SOON, Self::take_over_suspects).if_needed(|house| house.take_over.are_suspects_left()),
+            Task::new(SOON, Self::take_over_suspects)
+                .if_needed(|house| house.take_over.are_suspects_left() && !house.portrait.is_paused()),
             Task::new(arrivals::READ_EVERY, |house| house.inbox.read_last_id())
                 .if_needed(|house| house.inbox.is_watched()),
         ]

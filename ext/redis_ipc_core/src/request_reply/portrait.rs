@@ -87,7 +87,7 @@ impl Subject for Portrait {
 
     fn histograms(&self) -> Vec<(&'static str, &Histogram)> {
         let handling = &self.service.handling;
-        vec![("call", &self.ledger.outcomes.call), ("wait", &handling.wait), ("run", &handling.run)]
+        vec![("call", &*self.ledger.outcomes.call), ("wait", &handling.wait), ("run", &handling.run)]
     }
 
     fn outcomes(&self) -> Map<String, Value> {

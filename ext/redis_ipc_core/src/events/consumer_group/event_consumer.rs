@@ -371,6 +371,14 @@ impl Consumer for EventConsumer {
         read.ok_or_else(|| self.consumer.endpoint.locate(explain(unexpected())))
     }
 
+    /// If all has been delivered, that is the lag, too, and Redis is not asked for it.
+    fn position(&self) -> Result<(Option<u64>, Progress), Error> {
+        let progress = self.progress()?;
+        let is_empty = progress.last == StreamId::default();
+        let lag = if is_empty || progress.delivered < progress.last { self.lag()? } else { Some(0) };
+        Ok((lag, progress))
+    }
+
     fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         Some(&self.consumer.endpoint)
     }

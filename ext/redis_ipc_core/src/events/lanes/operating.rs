@@ -43,7 +43,7 @@ impl OrderedGroup {
             Some(number) => (number, true),
             None => (&*text, false),
         };
-        let Ok(lanes) = number.parse() else {
+        let Some(lanes) = number.parse().ok().filter(|lanes: &u16| *lanes > 0) else {
             let message = format!("the field \"lanes\" of {key:?} is {text:?}, and no number of lanes");
             return Err(Error::new(ErrorKind::Malformed, message));
         };
@@ -137,5 +137,27 @@ impl OrderedGroup {
     fn is_held(&self, entry: StreamId) -> bool {
         let tries = self.checkpoints.iter().filter_map(|checkpoint| checkpoint.left.get(&entry));
         tries.into_iter().any(|tries| tries.is_held)
+    }
+}
+
+#[cfg(all(test, feature = "live-tests"))]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::fake_server::endpoint_of;
+    use crate::foundation::redis::live_server::LiveServer;
+
+    #[test]
+    fn a_group_with_a_number_of_lanes_that_cannot_be_is_refused() {
+        let server = LiveServer::start();
+        let endpoint = endpoint_of(server.redis_options.clone());
+        let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
+        let find = |lanes: &str| {
+            server.run(redis::cmd("HSET").arg(events_key::of("s", "g")).arg("lanes").arg(lanes));
+            OrderedGroup::find(Arc::clone(&connections), "s", "g").map(|found| found.is_some())
+        };
+        for lanes in ["0", "0 partitions", "-1", "70000", "x"] {
+            assert_eq!(find(lanes).unwrap_err().kind, ErrorKind::Malformed, "{lanes}");
+        }
+        assert_eq!([find("4"), find("4 partitions")], [Ok(true), Ok(true)]);
     }
 }

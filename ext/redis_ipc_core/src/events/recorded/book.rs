@@ -83,6 +83,9 @@ impl Book {
         let mut taken = self.taken.lock();
         if taken.len() + events.len() > taken.capacity().max(FEW) {
             taken.retain(|event| event.upgrade().is_some_and(|event| event.is_running()));
+            // Room for as many again, so that this is not done for each event while many run.
+            let room = taken.len().max(FEW);
+            taken.reserve(room);
         }
         taken.extend(events.iter().map(Arc::downgrade));
     }

@@ -7,6 +7,7 @@ use crate::events::common::forward_options::Naming;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::recorded::book::Book;
+use crate::events::recorded::pausing::Pausing;
 use crate::events::recorded::source::Source;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::client_name::ClientNames;
@@ -23,7 +24,6 @@ use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,7 @@ struct Clerk {
     control: Arc<Control>,
     /// Whether Redis's clock is read for the record alone.
     reads_clock: bool,
-    /// Whether the application pauses the consumer.
-    is_paused: AtomicBool,
+    pausing: Pausing,
     every: Duration,
     look_every: u32,
     stop: Stop,
@@ -90,7 +89,7 @@ impl RecordedConsumer {
             is_apart,
             connections,
             control,
-            is_paused: AtomicBool::new(false),
+            pausing: Pausing::default(),
             stop: Stop::default(),
         });
         if !is_apart {
@@ -160,7 +159,7 @@ impl Clerk {
 
     /// Pauses, or goes on, as the application and the control key say. Passes on what the record has to report.
     fn obey(&self) {
-        self.inner.pause(self.is_paused.load(Ordering::SeqCst) || self.control.is_paused());
+        self.pausing.apply(&self.control, |is_paused| self.inner.pause(is_paused));
         if self.is_apart {
             self.endpoint.reports.drain().into_iter().for_each(|report| self.inner.reports().send(report));
         }
@@ -234,7 +233,7 @@ impl Consumer for RecordedConsumer {
     }
 
     fn pause(&self, is_paused: bool) {
-        self.clerk.is_paused.store(is_paused, Ordering::SeqCst);
+        self.clerk.pausing.set(is_paused);
         self.clerk.obey();
     }
 
@@ -274,15 +273,18 @@ impl Consumer for RecordedConsumer {
     }
 
     fn quiet(&self) {
+        self.clerk.pausing.end();
         self.inner.quiet();
     }
 
     fn close(&self) {
+        self.clerk.pausing.end();
         self.clerk.stop.stop();
         let thread = self.thread.lock().take();
         let was_open = thread.is_some();
-        join(thread);
         if was_open {
+            // It may be waiting for a connection.
+            self.clerk.endpoint.connector.closing().with_short_limit(|| join(thread));
             self.clerk.leave();
         }
         self.inner.close();

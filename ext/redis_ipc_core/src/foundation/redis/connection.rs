@@ -424,6 +424,21 @@ impl Connection {
         commands.iter().map(|command| Ok(rights::explained(self.receive_own(None)?, command))).collect()
     }
 
+    /// Runs several commands as [`Connection::run_all`] does, and keeps at most `room` bytes of each string in the
+    /// replies.
+    pub fn run_all_within(&mut self, commands: &[Cmd], room: usize) -> RedisResult<Vec<Value>> {
+        self.write_all(commands)?;
+        let receive = |command: &Cmd| -> RedisResult<Value> {
+            if self.asks {
+                self.receive()?;
+            }
+            let (replies, mut incoming) = self.incoming(None);
+            let reply = replies.next_within(&mut incoming, room);
+            Ok(rights::explained(self.note_reply(reply)?, command))
+        };
+        commands.iter().map(receive).collect()
+    }
+
     /// Writes commands whose replies are received one by one.
     pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
         let mut packed = Vec::new();

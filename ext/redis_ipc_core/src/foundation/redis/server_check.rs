@@ -6,8 +6,8 @@ use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::resp::replies;
 use redis::{RedisResult, Value};
 
-/// Opens the first connection, for `purpose` and to the server of `key`, and checks that server. A node of a cluster is told to
-/// `connector`.
+/// Opens the first connection, for `purpose` and to the server of `key`, and checks that server. A node of a cluster is
+/// told to `connector`.
 pub fn open_checked(connector: &Connector, purpose: Purpose, key: &str) -> RedisResult<Connection> {
     let mut first = connector.opener(purpose).open_for(key)?;
     if check_server(&mut first)? {

@@ -44,7 +44,6 @@ pub struct Ticket {
     pub asked: Instant,
     /// How it ends: its outcome is waited for here.
     pub ending: Ending<Outcome, Progress>,
-    outcomes: Arc<Outcomes>,
     /// Where its end is counted.
     ends: Arc<Ends>,
 }
@@ -72,7 +71,7 @@ impl Sleeper for Ticket {
 }
 
 impl Ticket {
-    fn new(id: Id, to: &str, timeout: Duration, outcomes: &Arc<Outcomes>) -> Self {
+    fn new(id: Id, to: &str, timeout: Duration, ends: Arc<Ends>) -> Self {
         let asked = Instant::now();
         let ending = Ending::new(Progress {
             sent: Sent::No,
@@ -80,8 +79,7 @@ impl Ticket {
             confirmed_on: None,
             whereabouts: None,
         });
-        let (ends, outcomes) = (outcomes.of(to), Arc::clone(outcomes));
-        Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending, outcomes, ends }
+        Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending, ends }
     }
 
     /// Ends the call. Only the first end counts. Returns false if the call had ended before.
@@ -101,7 +99,7 @@ impl Ticket {
 
     /// Counts how the call ends.
     fn counted(&self, outcome: Outcome) -> Outcome {
-        self.outcomes.count(&self.ends, &outcome, self.asked.elapsed());
+        self.ends.count(&outcome, self.asked.elapsed());
         outcome
     }
 
@@ -182,13 +180,13 @@ impl Ticket {
 pub struct Ledger {
     open: Mutex<HashMap<Id, Arc<Ticket>>>,
     /// How the calls ended.
-    pub outcomes: Arc<Outcomes>,
+    pub outcomes: Outcomes,
 }
 
 impl Ledger {
     /// Opens a call. Returns `None` if `most` are open already.
     pub fn open(&self, id: Id, to: &str, timeout: Duration, most: usize) -> Option<Arc<Ticket>> {
-        let ticket = Arc::new(Ticket::new(id, to, timeout, &self.outcomes));
+        let ticket = Arc::new(Ticket::new(id, to, timeout, self.outcomes.of(to)));
         let mut open = self.open.lock();
         if open.len() >= most {
             return None;

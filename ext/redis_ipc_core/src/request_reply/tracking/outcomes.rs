@@ -17,8 +17,9 @@ const APART: usize = 16;
 const OTHERS: &str = "*";
 
 /// How the calls to one group ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ends {
+    call: Arc<Histogram>,
     fulfilled: Counter,
     rejected: Counter,
     unclaimed: Counter,
@@ -26,11 +27,41 @@ pub struct Ends {
     not_sent: Counter,
 }
 
+impl Ends {
+    fn new(call: Arc<Histogram>) -> Self {
+        let counter = Counter::default;
+        Self {
+            call,
+            fulfilled: counter(),
+            rejected: counter(),
+            unclaimed: counter(),
+            unknown: counter(),
+            not_sent: counter(),
+        }
+    }
+
+    /// Counts the end of a call after this time.
+    pub fn count(&self, outcome: &Result<Arc<Answer>, Error>, took: Duration) {
+        let counter = match outcome {
+            Ok(answer) => {
+                self.call.record(took);
+                if answer.status == Status::Fulfilled { &self.fulfilled } else { &self.rejected }
+            }
+            Err(error) => match fate(error.kind) {
+                Fate::NotSent => &self.not_sent,
+                Fate::Unclaimed => &self.unclaimed,
+                Fate::Unknown => &self.unknown,
+            },
+        };
+        counter.increment();
+    }
+}
+
 /// How all calls ended.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     /// How long it took from a call to its answer.
-    pub call: Histogram,
+    pub call: Arc<Histogram>,
     groups: Mutex<BTreeMap<String, Arc<Ends>>>,
 }
 
@@ -42,23 +73,9 @@ impl Outcomes {
             return Arc::clone(known);
         }
         let name = if groups.len() < APART { group } else { OTHERS };
-        Arc::clone(groups.entry(name.to_owned()).or_default())
-    }
-
-    /// Counts the end of a call after this time.
-    pub fn count(&self, ends: &Ends, outcome: &Result<Arc<Answer>, Error>, took: Duration) {
-        let counter = match outcome {
-            Ok(answer) => {
-                self.call.record(took);
-                if answer.status == Status::Fulfilled { &ends.fulfilled } else { &ends.rejected }
-            }
-            Err(error) => match fate(error.kind) {
-                Fate::NotSent => &ends.not_sent,
-                Fate::Unclaimed => &ends.unclaimed,
-                Fate::Unknown => &ends.unknown,
-            },
-        };
-        counter.increment();
+        Arc::clone(
+            groups.entry(name.to_owned()).or_insert_with(|| Arc::new(Ends::new(Arc::clone(&self.call)))),
+        )
     }
 
     /// Returns the counts as JSON, by group.
@@ -100,8 +117,8 @@ mod tests {
         let end = |kind| Err(Error::new(kind, "x"));
         for number in 0..20 {
             let ends = outcomes.of(&format!("group {number:02}"));
-            outcomes.count(&ends, &end(ErrorKind::Timeout(Fate::Unclaimed)), Duration::ZERO);
-            outcomes.count(&ends, &end(ErrorKind::Malformed), Duration::ZERO);
+            ends.count(&end(ErrorKind::Timeout(Fate::Unclaimed)), Duration::ZERO);
+            ends.count(&end(ErrorKind::Malformed), Duration::ZERO);
         }
         let found = outcomes.to_json();
         assert_eq!(found.len(), APART + 1);

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::record::access::{AboutKey, Access};
+use crate::foundation::redis::record::access::{AboutKey, Access, is_elsewhere};
 use crate::foundation::redis::record::agreement::{self, Agreement};
 use crate::foundation::redis::record::control::Control;
 use crate::foundation::redis::record::keys::RecordKeys;
@@ -30,8 +30,6 @@ const INDEX_KEPT: Duration = Duration::from_secs(8 * 86_400);
 const INDEXED: Duration = Duration::from_secs(60);
 /// How much later than that it may be.
 const SLACK: Duration = Duration::from_secs(10);
-/// The refusals of a node of a cluster that does not have the key now.
-const MOVING: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
 /// The most running handlers in a record.
 const MOST_RUNNING: usize = 16;
 
@@ -60,7 +58,8 @@ struct State {
 }
 
 impl RecordWriter {
-    /// Creates the writer of an instance. It counts as started when it first writes. `control` learns what the group is told to do.
+    /// Creates the writer of an instance. It counts as started when it first writes. `control` learns what the group is
+    /// told to do.
     pub fn new(endpoint: Arc<Endpoint>, keys: RecordKeys, control: Arc<Control>, lease: Duration) -> Self {
         let (reported, trouble, started) = (Default::default(), AtomicU64::new(0), OnceLock::new());
         let (agreement, state) = (Agreement::default(), Mutex::default());
@@ -79,9 +78,9 @@ impl RecordWriter {
         let mut commands = vec![(&self.keys.record, self.set(subject))];
         let indexed = self.state.lock().indexed;
         let mut settings = Map::new();
-        if indexed.is_none_or(|at| at.elapsed() >= INDEXED) {
+        let indexes = indexed.is_none_or(|at| at.elapsed() >= INDEXED);
+        if indexes {
             commands.extend(self.index(indexed.is_some()).map(|command| (&self.keys.index, command)));
-            self.state.lock().indexed = Some(Instant::now());
             settings = subject.settings();
         }
         let compares = !settings.is_empty();
@@ -93,6 +92,9 @@ impl RecordWriter {
             Ok(replies) => replies,
             Err(error) => return self.fail(error),
         };
+        if indexes {
+            self.state.lock().indexed = Some(Instant::now());
+        }
         if compares && !replies.is_empty() {
             let alive = replies.remove(0);
             self.compare(subject.kind(), &settings, &alive, by);
@@ -168,9 +170,13 @@ impl RecordWriter {
 
     /// Acts on the replies to a record, of which the last is the value of the control key.
     fn learn(&self, mut replies: Vec<Value>) -> bool {
-        let told = replies.pop().map_or(Value::Nil, |reply| reply);
+        let told = replies.pop().unwrap_or(Value::Nil);
         if let Err(error) = self.check(&replies) {
             self.fail(error);
+        }
+        // While a slot of a cluster moves, the next look finds its way.
+        if is_elsewhere(&told) {
+            return false;
         }
         let read = match refused(told) {
             Ok(value) => self.control.learn(&value, &self.keys.instance),
@@ -186,10 +192,7 @@ impl RecordWriter {
 
     fn check(&self, replies: &[Value]) -> Result<(), Error> {
         // While a slot of a cluster moves, the next record finds its way.
-        let is_refusal = |reply: &&Value| match reply {
-            Value::ServerError(error) => !MOVING.contains(&error.code()),
-            _ => false,
-        };
+        let is_refusal = |reply: &&Value| matches!(reply, Value::ServerError(_)) && !is_elsewhere(reply);
         let refusal = replies.iter().filter(is_refusal).cloned().find_map(|reply| refused(reply).err());
         refusal.map_or(Ok(()), |error| Err(self.endpoint.connector.explain(&error, Fate::Unknown)))
     }
@@ -326,6 +329,63 @@ mod tests {
 
         fn histograms(&self) -> Vec<(&'static str, &Histogram)> {
             Vec::new()
+        }
+    }
+
+    /// Replies to all commands but the last, which reads the control key, with OK. Without a reply to that, Redis cannot
+    /// be reached.
+    #[derive(Default)]
+    struct Told {
+        control: Option<&'static str>,
+        asked: Vec<String>,
+    }
+
+    impl Access for Told {
+        fn run_about(&mut self, _: &Endpoint, commands: &[AboutKey<'_>]) -> Result<Vec<Value>, Error> {
+            let name = |command: &Cmd| match command.args_iter().next() {
+                Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+                _ => String::new(),
+            };
+            self.asked = commands.iter().map(|(_, command)| name(command)).collect();
+            let none = || Error::new(ErrorKind::Connection(Fate::Unknown), "no Redis");
+            let control = redis::parse_redis_value(self.control.ok_or_else(none)?.as_bytes()).unwrap();
+            let mut replies = vec![Value::Okay; commands.len() - 1];
+            replies.push(control);
+            Ok(replies)
+        }
+    }
+
+    fn writer() -> (RecordWriter, Arc<Control>, Arc<Endpoint>) {
+        let (endpoint, control) = (endpoint_of(json!({})), Arc::<Control>::default());
+        let keys = RecordKeys::new("s", "g", "i");
+        let lease = Duration::from_secs(2);
+        (RecordWriter::new(Arc::clone(&endpoint), keys, Arc::clone(&control), lease), control, endpoint)
+    }
+
+    #[test]
+    fn a_control_key_that_is_on_another_node_now_changes_nothing() {
+        let (writer, control, endpoint) = writer();
+        let write = |told| {
+            let is_to_pause =
+                writer.write(&Idle::default(), &mut Told { control: Some(told), asked: Vec::new() });
+            (is_to_pause, control.is_paused())
+        };
+        assert_eq!(write("$21\r\n{\"v\":1,\"paused\":true}\r\n"), (true, true));
+        for refusal in ["-ASK 1 127.0.0.1:7000\r\n", "-MOVED 1 127.0.0.1:7000\r\n"] {
+            assert_eq!(write(refusal), (false, true), "{refusal}");
+        }
+        assert!(endpoint.reports.drain().is_empty());
+        assert_eq!(write("$-1\r\n"), (false, false));
+    }
+
+    #[test]
+    fn the_index_is_written_with_the_next_record_if_redis_could_not_be_reached() {
+        let ((writer, ..), mut redis) = (writer(), Told::default());
+        writer.write(&Idle::default(), &mut redis);
+        redis.control = Some("$-1\r\n");
+        for expected in [&["SET", "ZADD", "ZREMRANGEBYSCORE", "PEXPIRE", "GET"][..], &["SET", "GET"]] {
+            writer.write(&Idle::default(), &mut redis);
+            assert_eq!(redis.asked, expected);
         }
     }
 

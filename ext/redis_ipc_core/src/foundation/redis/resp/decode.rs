@@ -34,6 +34,8 @@ pub struct Replies {
     start: usize,
     end: usize,
     left: Budget,
+    /// The most bytes of a string of a value that are kept.
+    room: usize,
     /// The keys of an invalidation that are not read yet.
     keys: usize,
 }
@@ -69,7 +71,14 @@ fn is_of_invalidations(has_pattern: bool, push: &Push) -> bool {
 impl Default for Replies {
     /// Creates an empty buffer.
     fn default() -> Self {
-        Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE, keys: 0 }
+        Self {
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            left: Budget::WHOLE,
+            room: usize::MAX,
+            keys: 0,
+        }
     }
 }
 
@@ -83,6 +92,18 @@ impl Replies {
     pub fn next(&mut self, socket: &mut impl Read) -> RedisResult<Value> {
         self.left = Budget::WHOLE;
         self.value(socket, 0)
+    }
+
+    /// Reads the next reply as [`Replies::next`] does, and keeps at most `room` bytes of each string in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Replies::next`].
+    pub fn next_within(&mut self, socket: &mut impl Read, room: usize) -> RedisResult<Value> {
+        self.room = room;
+        let reply = self.next(socket);
+        self.room = usize::MAX;
+        reply
     }
 
     /// Whether every byte read from the socket has been used.
@@ -352,7 +373,7 @@ impl Replies {
             Head::Value(value) => Ok(value),
             Head::Bulk(length) => {
                 let mut bytes = Vec::new();
-                self.bulk(socket, length, &mut bytes)?;
+                self.bulk_part(socket, length, length.min(self.room), &mut bytes)?;
                 Ok(Value::BulkString(bytes))
             }
             Head::List(_) if depth == MAX_NESTING => Err(garbage("lists in lists in lists")),
@@ -633,6 +654,19 @@ mod tests {
         let error = read(&[&b"*3\r\n"[..], &row, &row].concat(), BUFFER).unwrap_err().to_string();
         assert!(error.contains("larger than anything"), "{error}");
         assert!(read(&row, BUFFER).is_ok());
+    }
+
+    #[test]
+    fn of_a_long_string_as_much_is_kept_as_there_is_room_for() {
+        let text = |length| Value::BulkString(vec![b'x'; length]);
+        let whole = Value::Array(vec![text(200_000), Value::Int(1), text(3)]);
+        let bytes = [written(&whole), written(&text(9))].concat();
+        for at_once in [7, BUFFER, 1 << 20] {
+            let (mut replies, mut socket) = (Replies::default(), Dribble(&bytes, at_once));
+            let cut = replies.next_within(&mut socket, 5).unwrap();
+            assert_eq!(cut, Value::Array(vec![text(5), Value::Int(1), text(3)]));
+            assert_eq!(replies.next(&mut socket).unwrap(), text(9));
+        }
     }
 
     const ROOM: Room = Room { value: 40, bytes: 60, fields: 3 };
