@@ -15,7 +15,8 @@ module RedisIPC
       # @param letters [Array<DeadLetter>] the newest; at least one
       def initialize(letters)
         @size = letters.size
-        @same = letters.group_by { |letter| [letter.from, letter.reason&.gsub(/\d+/, "0")] }.values.max_by(&:size)
+        kind = ->(letter) { [letter.from, letter.reason&.scrub&.gsub(/\d+/, "0")] }
+        @same = letters.group_by(&kind).values.max_by(&:size)
       end
 
       # @return [String] such as "; of the newest 50, 48 are from menu: ..."
@@ -36,7 +37,7 @@ module RedisIPC
       end
 
       def reason
-        text = @same.first.reason || "no reason is known"
+        text = @same.first.reason&.scrub || "no reason is known"
         text.size > LENGTH ? "#{text[0, LENGTH]}..." : text
       end
     end
