@@ -171,15 +171,17 @@ RSpec.describe RedisIPC::Admin, "findings" do
     expect(found(:nobody_serves, consumers: ["orders"]).map { |one| [one.subject, one.text] })
       .to eq([["orders/billing", "1 event waits, and no process is alive"]])
     redis.xgroup(:createconsumer, "orders", "billing", "a")
-    write_record("orders", "billing", "a", kind: "events", handlers: 5, busy: 5, events: {
-                   source: "stream", handled: 7, failed: 1,
-                   losses: [{ at: now_ms - 3_600_000, cause: "trimmed", at_least: 3, at_most: 9 }, { cause: 7 }]
-                 }, histograms: { run: Records.histogram(0.2, 0.2) })
+    losses = [{ at: now_ms - 3_600_000, cause: "trimmed", at_least: 3, at_most: 9 }, { cause: 7 }]
+    write_record("orders", "billing", "a", kind: "events", handlers: 5, busy: 5, written: now_ms - 20_000,
+                                           histograms: { run: Records.histogram(0.2, 0.2) },
+                                           settings: { lease: 69_000 },
+                                           events: { source: "stream", handled: 7, failed: 1, losses: losses })
     redis.hset("orders:events:billing",
                { "lanes" => "2", "o:0" => "a 1 #{now_ms + 60_000}", "i:a" => "#{now_ms + 60_000} 1" })
     group, = admin(consumers: ["orders"]).event_groups("orders")
     expect(group).to have_attributes(lag: 1, lanes: 2, lanes_owned: 1, owners: { 0 => "a" }, handled: 7, failures: 1,
-                                     source: "stream", instances: [have_attributes(id: "a", alive?: true)])
+                                     source: "stream", instances: [have_attributes(id: "a", alive?: true, silent: nil)])
+    expect(group.instances.first.seen.to_f * 1_000).to be_within(3_000).of(now_ms - 9_000)
     findings = found(:losses, :lag, :free_lanes, consumers: ["orders"])
     expect(findings.map { |one| [one.level, one.text] })
       .to match([[:error, "events may be missing: trimmed, 3 to 9 the last time, 60 min ago"],

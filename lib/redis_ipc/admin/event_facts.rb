@@ -158,9 +158,16 @@ module RedisIPC
         @lanes.filter_map do |field, value|
           next unless field.start_with?("i:")
 
+          id = field.delete_prefix("i:")
           expires = value.split.first
-          [field.delete_prefix("i:"), [[@now, expires.to_i / 1_000.0].min, living?(expires)]]
+          [id, [[@now, (expires.to_i - lease(id)) / 1_000.0].min, living?(expires)]]
         end.to_h
+      end
+
+      # With each sign of life it is written for another lease that the process is there.
+      def lease(id)
+        lease = @records[id]&.values&.dig("settings", "lease")
+        lease.is_a?(Integer) ? lease : 0
       end
     end
     private_constant :EventFacts
