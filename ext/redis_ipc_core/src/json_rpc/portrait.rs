@@ -9,6 +9,7 @@ use crate::json_rpc::instance::Instance;
 use crate::json_rpc::options::ServerOptions;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The counters that a server reports.
 pub const COUNTED: [&str; 9] = [
@@ -62,6 +63,11 @@ impl Subject for Portrait {
             Some(RunningHandler { id, from: String::new(), event, delivery: 1, since, frame })
         };
         self.handling.running().into_iter().filter_map(row).collect()
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        let ran = |held: Arc<InFlight>| held.run(|run| run.since.elapsed());
+        self.handling.running().into_iter().filter_map(ran).max()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

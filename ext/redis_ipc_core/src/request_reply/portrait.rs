@@ -8,6 +8,7 @@ use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::Ledger;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An instance of a stream, as its record shows it.
 pub struct Portrait {
@@ -61,6 +62,11 @@ impl Subject for Portrait {
             })
         };
         self.service.handling.running().into_iter().filter_map(row).collect()
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        let ran = |held: Arc<InFlight>| held.run(|run| run.since.elapsed());
+        self.service.handling.running().into_iter().filter_map(ran).max()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -3,7 +3,7 @@
 use crate::foundation::runtime::histogram::Histogram;
 use crate::foundation::runtime::series::Totals;
 use serde_json::{Map, Value};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A handler that runs now.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ pub trait Subject: Send + Sync {
 
     /// Returns the handlers that run now.
     fn running(&self) -> Vec<RunningHandler>;
+
+    /// Returns how long the handler has run that has run for longest. This is asked more often than what runs.
+    fn longest(&self) -> Option<Duration> {
+        self.running().iter().map(|handler| handler.since.elapsed()).max()
+    }
 
     /// Returns the counters since the instance was connected.
     fn counters(&self) -> Vec<(&'static str, u64)>;

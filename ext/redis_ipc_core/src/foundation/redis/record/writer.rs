@@ -144,7 +144,7 @@ impl RecordWriter {
     /// Writes the record before its time, if a handler runs for longer than a lease, a counter of trouble has moved, or
     /// the instance pauses, so that it goes on soon after it may. Returns what [`RecordWriter::write`] does.
     pub fn write_in_trouble(&self, subject: &dyn Subject, by: &mut dyn Access) -> bool {
-        let is_slow = subject.running().iter().any(|handler| handler.since.elapsed() >= self.lease);
+        let is_slow = subject.longest().is_some_and(|ran| ran >= self.lease);
         let is_needed = self.note_trouble(subject) || is_slow || self.control.is_paused();
         is_needed && self.write_and_learn(vec![(&self.keys.record, self.set(subject))], by)
     }
