@@ -3,6 +3,7 @@
 require "json"
 require "net/http"
 require "timeout"
+require "tmpdir"
 
 # Chromium without a window, driven by the WebDriver protocol.
 class Browser
@@ -28,7 +29,10 @@ class Browser
 
   def initialize
     read, write = IO.pipe
-    @pid = Process.spawn("chromedriver", "--port=0", in: :close, out: write, err: File::NULL, pgroup: true)
+    # The driver leaves folders behind when it is killed.
+    @folder = Dir.mktmpdir("redis_ipc_browser")
+    @pid = Process.spawn({ "TMPDIR" => @folder }, "chromedriver", "--port=0", in: :close, out: write, err: File::NULL,
+                                                                              pgroup: true)
     write.close
     @http = Net::HTTP.new("127.0.0.1", port_of(read))
     @http.read_timeout = 30
@@ -118,6 +122,7 @@ class Browser
   ensure
     Process.kill(:KILL, -@pid)
     Process.wait(@pid)
+    FileUtils.remove_entry(@folder, true)
   end
 
   private
