@@ -43,7 +43,14 @@ module Bench
     end
 
     def pids
-      [Process.pid, *Dir["/proc/self/task/*/children"].flat_map { |path| File.read(path).split.map(&:to_i) }]
+      [Process.pid, *Dir["/proc/self/task/*/children"].flat_map { |path| children(path) }]
+    end
+
+    # Returns the children that a thread has started. It may have ended since it was listed.
+    def children(path)
+      File.read(path).split.map(&:to_i)
+    rescue Errno::ENOENT, Errno::ESRCH
+      []
     end
 
     # Reads the CPU clock of a process by the id that Linux gives it (clock_getcpuclockid(3)).
